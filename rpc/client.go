@@ -1,0 +1,83 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"penstock/rpc/runnerpb"
+)
+
+// Client speaks to a runner's process. It implements Runner.
+type Client struct {
+	service runnerpb.RunnerServiceClient
+}
+
+var _ Runner = (*Client)(nil)
+
+// Prepare implements Runner.
+func (c *Client) Prepare(ctx context.Context, req PrepareRequest) (Prepared, error) {
+	resp, err := c.service.Prepare(ctx, prepareRequestToProto(req))
+	if err != nil {
+		return Prepared{}, fromStatus(err)
+	}
+	if resp.GetRejection() != nil {
+		return Prepared{}, rejectionFromProto(resp.GetRejection())
+	}
+	return Prepared{Endpoints: resp.GetEndpoints(), HTTPSocket: resp.GetHttpSocket()}, nil
+}
+
+// Run implements Runner.
+func (c *Client) Run(ctx context.Context) error {
+	_, err := c.service.Run(ctx, &runnerpb.RunRequest{})
+	return fromStatus(err)
+}
+
+// Stop implements Runner.
+func (c *Client) Stop(ctx context.Context, grace time.Duration) (bool, error) {
+	resp, err := c.service.Stop(ctx, &runnerpb.StopRequest{Grace: durationpb.New(grace)})
+	return resp.GetDrained(), fromStatus(err)
+}
+
+// Ready implements Runner.
+func (c *Client) Ready(ctx context.Context) (Readiness, error) {
+	resp, err := c.service.Ready(ctx, &runnerpb.ReadyRequest{})
+	if err != nil {
+		return Readiness{}, fromStatus(err)
+	}
+	return readinessFromProto(resp), nil
+}
+
+// Stats implements Runner.
+func (c *Client) Stats(ctx context.Context) ([]Metric, error) {
+	resp, err := c.service.Stats(ctx, &runnerpb.StatsRequest{})
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	return metricsFromProto(resp.GetMetrics()), nil
+}
+
+// Events implements Runner.
+func (c *Client) Events(ctx context.Context, emit func(Event) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.service.Events(ctx, &runnerpb.EventsRequest{})
+	if err != nil {
+		return fromStatus(err)
+	}
+	for {
+		msg, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fromStatus(err)
+		}
+		if err := emit(eventFromProto(msg)); err != nil {
+			return err
+		}
+	}
+}

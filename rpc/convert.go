@@ -1,0 +1,165 @@
+package rpc
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"penstock/rpc/runnerpb"
+)
+
+func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
+	out := &runnerpb.PrepareRequest{
+		Config:          r.Config,
+		StreamId:        r.StreamID,
+		Environment:     make(map[string][]byte, len(r.Environment)),
+		Chilled:         r.Chilled,
+		AllowTests:      r.AllowTests,
+		PrefixEndpoints: r.PrefixEndpoints,
+		LogDir:          r.LogDir,
+		OrphanTimeout:   durationpb.New(r.OrphanTimeout),
+	}
+	for name, value := range r.Environment {
+		if utf8.ValidString(name) {
+			out.Environment[name] = []byte(value)
+		}
+	}
+	for _, res := range r.Resources {
+		out.Resources = append(out.Resources, &runnerpb.Resource{
+			Type: res.Type, Id: res.ID, Config: res.Config, Check: res.Check,
+		})
+	}
+	return out
+}
+
+func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
+	out := PrepareRequest{
+		Config:          r.GetConfig(),
+		StreamID:        r.GetStreamId(),
+		Environment:     make(map[string]string, len(r.GetEnvironment())),
+		Chilled:         r.GetChilled(),
+		AllowTests:      r.GetAllowTests(),
+		PrefixEndpoints: r.GetPrefixEndpoints(),
+		LogDir:          r.GetLogDir(),
+		OrphanTimeout:   r.GetOrphanTimeout().AsDuration(),
+	}
+	for name, value := range r.GetEnvironment() {
+		out.Environment[name] = string(value)
+	}
+	for _, res := range r.GetResources() {
+		out.Resources = append(out.Resources, Resource{
+			Type: res.GetType(), ID: res.GetId(), Config: res.GetConfig(), Check: res.GetCheck(),
+		})
+	}
+	return out
+}
+
+func rejectionToProto(r *Rejection) *runnerpb.Rejection {
+	out := &runnerpb.Rejection{Message: text(r.Message)}
+	switch r.Kind {
+	case RejectLint:
+		out.Kind = runnerpb.Rejection_KIND_LINT
+	case RejectAddressInUse:
+		out.Kind = runnerpb.Rejection_KIND_ADDRESS_IN_USE
+	case RejectBuild:
+		out.Kind = runnerpb.Rejection_KIND_BUILD
+	}
+	for _, l := range r.Lints {
+		out.Lints = append(out.Lints, &runnerpb.Lint{
+			Line: int32(l.Line), Column: int32(l.Column), Message: text(l.Message), Resource: l.Resource,
+		})
+	}
+	return out
+}
+
+func rejectionFromProto(r *runnerpb.Rejection) *Rejection {
+	out := &Rejection{Kind: RejectBuild, Message: r.GetMessage()}
+	switch r.GetKind() {
+	case runnerpb.Rejection_KIND_LINT:
+		out.Kind = RejectLint
+	case runnerpb.Rejection_KIND_ADDRESS_IN_USE:
+		out.Kind = RejectAddressInUse
+	case runnerpb.Rejection_KIND_BUILD, runnerpb.Rejection_KIND_UNSPECIFIED:
+	}
+	for _, l := range r.GetLints() {
+		out.Lints = append(out.Lints, Lint{
+			Line: int(l.GetLine()), Column: int(l.GetColumn()), Message: l.GetMessage(), Resource: l.GetResource(),
+		})
+	}
+	return out
+}
+
+func readinessToProto(r Readiness) *runnerpb.ReadyResponse {
+	out := &runnerpb.ReadyResponse{Ready: r.Ready}
+	for _, c := range r.Connections {
+		out.Connections = append(out.Connections, &runnerpb.Connection{
+			Path: c.Path, Label: c.Label, Connected: c.Connected, Error: text(c.Error),
+		})
+	}
+	return out
+}
+
+func readinessFromProto(r *runnerpb.ReadyResponse) Readiness {
+	out := Readiness{Ready: r.GetReady()}
+	for _, c := range r.GetConnections() {
+		out.Connections = append(out.Connections, Connection{
+			Path: c.GetPath(), Label: c.GetLabel(), Connected: c.GetConnected(), Error: c.GetError(),
+		})
+	}
+	return out
+}
+
+func metricsToProto(metrics []Metric) []*runnerpb.Metric {
+	out := make([]*runnerpb.Metric, 0, len(metrics))
+	for _, m := range metrics {
+		pm := &runnerpb.Metric{Name: text(m.Name), Labels: make(map[string]string, len(m.Labels))}
+		for name, value := range m.Labels {
+			pm.Labels[text(name)] = text(value)
+		}
+		if m.Timing != nil {
+			pm.Value = &runnerpb.Metric_Timing{Timing: &runnerpb.Timing{
+				P50: m.Timing.P50, P90: m.Timing.P90, P99: m.Timing.P99,
+			}}
+		} else {
+			pm.Value = &runnerpb.Metric_Number{Number: m.Number}
+		}
+		out = append(out, pm)
+	}
+	return out
+}
+
+func metricsFromProto(metrics []*runnerpb.Metric) []Metric {
+	out := make([]Metric, 0, len(metrics))
+	for _, m := range metrics {
+		dm := Metric{Name: m.GetName(), Labels: m.GetLabels(), Number: m.GetNumber()}
+		if t := m.GetTiming(); t != nil {
+			dm.Timing = &Timing{P50: t.GetP50(), P90: t.GetP90(), P99: t.GetP99()}
+		}
+		out = append(out, dm)
+	}
+	return out
+}
+
+func eventToProto(e Event) *runnerpb.EventsResponse {
+	if e.Finished == nil {
+		return &runnerpb.EventsResponse{Event: &runnerpb.EventsResponse_Attached{Attached: &runnerpb.Attached{}}}
+	}
+	return &runnerpb.EventsResponse{Event: &runnerpb.EventsResponse_Finished{Finished: &runnerpb.Finished{
+		Error: text(e.Finished.Error), Metrics: metricsToProto(e.Finished.Metrics),
+	}}}
+}
+
+func eventFromProto(e *runnerpb.EventsResponse) Event {
+	f := e.GetFinished()
+	if f == nil {
+		return Event{}
+	}
+	return Event{Finished: &Finished{Error: f.GetError(), Metrics: metricsFromProto(f.GetMetrics())}}
+}
+
+// text makes a string fit for protobuf, which refuses a whole message for one
+// byte that is not UTF-8. Messages and labels can hold what a stream read.
+func text(s string) string {
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,55 @@
+package rpc
+
+import (
+	"context"
+
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"penstock/rpc/runnerpb"
+)
+
+const (
+	// ProtocolVersion is raised when a runner of the old version could no
+	// longer be driven. Adding fields to messages does not raise it.
+	ProtocolVersion = 1
+	// PluginName is the name under which the runner service is dispensed.
+	PluginName = "runner"
+	// MaxMessageBytes bounds one message in either direction. A config with
+	// all resources has to fit.
+	MaxMessageBytes = 64 << 20
+)
+
+// Handshake makes sure that supervisor and runner are meant for each other.
+func Handshake() plugin.HandshakeConfig {
+	return plugin.HandshakeConfig{
+		ProtocolVersion:  ProtocolVersion,
+		MagicCookieKey:   "PENSTOCK_RUNNER",
+		MagicCookieValue: "one stream, one process",
+	}
+}
+
+// ClientPlugins is what the supervisor can drive, by protocol version.
+func ClientPlugins() map[int]plugin.PluginSet {
+	return map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &grpcPlugin{}}}
+}
+
+// ServerPlugins is what a runner with this implementation serves.
+func ServerPlugins(impl Runner) map[int]plugin.PluginSet {
+	return map[int]plugin.PluginSet{ProtocolVersion: {PluginName: &grpcPlugin{impl: impl}}}
+}
+
+// grpcPlugin satisfies plugin.GRPCPlugin; impl is nil on the client's side.
+type grpcPlugin struct {
+	plugin.NetRPCUnsupportedPlugin
+	impl Runner
+}
+
+func (p *grpcPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	runnerpb.RegisterRunnerServiceServer(s, &server{impl: p.impl})
+	return nil
+}
+
+func (p *grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return &Client{service: runnerpb.NewRunnerServiceClient(conn)}, nil
+}

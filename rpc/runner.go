@@ -1,0 +1,170 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Runner is one process that hosts one stream, once: Prepare, then Run, then
+// Stop or the stream's own end.
+//
+// On the supervisor's side every method may fail with ErrUnavailable (the
+// process is gone or does not answer) or the context's error.
+type Runner interface {
+	// Prepare lints and builds a config without running it. A config that is
+	// refused gives a *Rejection; anything else is a failure of the runner.
+	Prepare(ctx context.Context, req PrepareRequest) (Prepared, error)
+	// Run starts what Prepare built. It returns once the stream was started,
+	// or ErrNotPrepared.
+	Run(ctx context.Context) error
+	// Stop ends the stream, gracefully for most of grace and by force after
+	// that. It reports whether everything in flight was delivered. Stopping a
+	// stream that ended already is a drained stop.
+	Stop(ctx context.Context, grace time.Duration) (drained bool, err error)
+	// Ready reports the connections of the running stream at this moment.
+	Ready(ctx context.Context) (Readiness, error)
+	// Stats reports every metric of the stream.
+	Stats(ctx context.Context) ([]Metric, error)
+	// Events calls emit with what happens to the stream, until the context
+	// ends, emit fails or the stream has finished. An attached runner knows
+	// that it has a supervisor.
+	Events(ctx context.Context, emit func(Event) error) error
+}
+
+// PrepareRequest is a config and everything it may refer to.
+type PrepareRequest struct {
+	// StreamID names the stream in logs and, with PrefixEndpoints, in paths.
+	StreamID string
+	// Config is the stream's config. When it is empty only the resources are
+	// checked, and the runner cannot Run.
+	Config []byte
+	// Resources can be used by the config, each under its id.
+	Resources []Resource
+	// Environment is what ${VAR} and the engine's env() resolve to.
+	Environment map[string]string
+	// Chilled accepts configs with lint errors or missing variables.
+	Chilled bool
+	// AllowTests accepts a `tests` section, as config files may have.
+	AllowTests bool
+	// PrefixEndpoints puts the stream's HTTP endpoints below /{StreamID}.
+	PrefixEndpoints bool
+	// LogDir is the folder of the stream's log files.
+	LogDir string
+	// OrphanTimeout is how long the runner goes on without a supervisor.
+	OrphanTimeout time.Duration
+}
+
+// Resource is a component that configs use by its label.
+type Resource struct {
+	// Type is cache, input, output, processor or rate_limit.
+	Type string
+	// ID is the label. Config carries it as well.
+	ID string
+	// Config is the component's config.
+	Config []byte
+	// Check asks for this one to be linted and built.
+	Check bool
+}
+
+// Prepared describes a stream that is ready to run.
+type Prepared struct {
+	// Endpoints are the paths of the stream's HTTP endpoints. One that ends
+	// in a slash serves everything below it.
+	Endpoints []string
+	// HTTPSocket is the unix socket they are served on.
+	HTTPSocket string
+}
+
+// RejectionKind says why a config was refused.
+type RejectionKind int
+
+const (
+	// RejectLint means that the config does not lint.
+	RejectLint RejectionKind = iota + 1
+	// RejectBuild means that it cannot be read or built.
+	RejectBuild
+	// RejectAddressInUse means that it binds an address which is in use,
+	// perhaps by the very stream it is to replace.
+	RejectAddressInUse
+)
+
+// Rejection is the refusal of a config: the config's fault, not the runner's.
+type Rejection struct {
+	Kind    RejectionKind
+	Message string
+	// Lints is filled for RejectLint.
+	Lints []Lint
+}
+
+// Error returns the message, or the first lint and how many more there are.
+func (r *Rejection) Error() string {
+	if r.Kind != RejectLint || len(r.Lints) == 0 {
+		return r.Message
+	}
+	if len(r.Lints) == 1 {
+		return "lint error: " + r.Lints[0].String()
+	}
+	return fmt.Sprintf("lint error: %s (and %d more)", r.Lints[0], len(r.Lints)-1)
+}
+
+// Lint is one finding of the engine's linter.
+type Lint struct {
+	// Line and Column count from 1; they are of the config as it was sent.
+	Line, Column int
+	Message      string
+	// Resource is the id of the resource the lint is of, if it is of one.
+	Resource string
+}
+
+// String gives the lint as the engine writes it: "(line,column) message".
+func (l Lint) String() string {
+	return fmt.Sprintf("(%d,%d) %s", l.Line, l.Column, l.Message)
+}
+
+// Readiness is the state of a stream's connections.
+type Readiness struct {
+	// Ready is true when every input and output is connected.
+	Ready       bool
+	Connections []Connection
+}
+
+// Connection is one input's or output's.
+type Connection struct {
+	// Path is the component's path in the config, without the root.
+	Path      string
+	Label     string
+	Connected bool
+	// Error says why it is not connected; empty when that is not known.
+	Error string
+}
+
+// Metric is one value that the engine counts.
+type Metric struct {
+	Name   string
+	Labels map[string]string
+	// Number is the value of a counter or gauge.
+	Number int64
+	// Timing is set for a timer, and then Number is not.
+	Timing *Timing
+}
+
+// Timing holds percentiles in nanoseconds.
+type Timing struct {
+	P50, P90, P99 float64
+}
+
+// Event is something that happened to a stream.
+type Event struct {
+	// Finished is set when the stream ended by itself; otherwise the event
+	// only says that the caller is attached.
+	Finished *Finished
+}
+
+// Finished is the end of a stream.
+type Finished struct {
+	// Error is empty when the stream ended well.
+	Error string
+	// Metrics are the stream's last ones.
+	Metrics []Metric
+}
