@@ -1,0 +1,12 @@
+// Package engine runs one stream with the public Benthos engine. It is the
+// only package of ours that imports Benthos, so that everything the engine
+// does to a process stays behind one small surface.
+//
+// The engine builds and starts a stream in one call. Prepare splits the two:
+// the engine registers the stream's own /ready endpoint as the last act of
+// building, before anything consumes, and Prepare holds it there until Run
+// opens the gate.
+//
+// It imports rpc for the plain types of the contract. Only runner may import
+// it.
+package engine

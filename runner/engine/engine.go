@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/redpanda-data/benthos/v4/public/service"
+
+	"penstock/rpc"
+)
+
+// errStopped ends the build of a stream that is stopped before it ran.
+var errStopped = errors.New("the stream was stopped before it ran")
+
+// Stream is one prepared stream. It runs at most once.
+type Stream struct {
+	stream    *service.Stream
+	endpoints *endpoints
+	metrics   *collector
+
+	runOnce sync.Once
+	started chan struct{}
+	done    chan struct{}
+	err     error
+}
+
+// Prepare lints and builds a stream and returns it ready to run. A config the
+// engine does not take gives a *rpc.Rejection. Prepare takes as long as the
+// engine does, which for a hostile config is for ever: the caller bounds it
+// by ending the process.
+//
+// It sets the environment of the whole process.
+func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
+	for name, value := range req.Environment {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, fmt.Errorf("setting environment variable %q: %w", name, err)
+		}
+	}
+	env := service.GlobalEnvironment()
+	if rejection := lint(env, req); rejection != nil {
+		return nil, rejection
+	}
+
+	s := &Stream{
+		endpoints: newEndpoints(req.StreamID, req.PrefixEndpoints),
+		metrics:   newCollector(),
+		started:   make(chan struct{}),
+		done:      make(chan struct{}),
+	}
+	if err := registerExporter(env, s.metrics); err != nil {
+		return nil, err
+	}
+	built, err := build(env, req, logger, s.endpoints)
+	if err != nil {
+		return nil, reject(err)
+	}
+	s.stream = built
+
+	go func() {
+		defer close(s.done)
+		s.err = built.Run(context.Background())
+	}()
+	select {
+	case <-s.endpoints.built:
+	case <-s.done:
+		return nil, reject(s.err)
+	}
+	if err := checkResources(built.Resources(), req.Resources); err != nil {
+		return nil, reject(err)
+	}
+	return s, nil
+}
+
+// Run starts the stream. Calls after the first do nothing.
+func (s *Stream) Run() {
+	s.runOnce.Do(func() {
+		close(s.started)
+		close(s.endpoints.gate)
+	})
+}
+
+// Done is closed when the stream has ended, by itself or stopped.
+func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// Err says how the stream ended; nil is a good end. Valid after Done.
+func (s *Stream) Err() error { return s.err }
+
+// Stop ends the stream: gracefully for most of the context's time, by force
+// after that. A nil error means that everything in flight was delivered.
+func (s *Stream) Stop(ctx context.Context) error {
+	select {
+	case <-s.done:
+		return nil
+	case <-s.started:
+	default:
+		// Nothing ran, so nothing can be lost; the process ends next.
+		return errStopped
+	}
+	return s.stream.Stop(ctx)
+}
+
+// Paths are the paths of the stream's HTTP endpoints. One that ends in a
+// slash serves everything below it.
+func (s *Stream) Paths() []string { return s.endpoints.paths() }
+
+// Handler serves the stream's HTTP endpoints.
+func (s *Stream) Handler() http.Handler { return s.endpoints }
+
+// Ready reports the connections of the stream at this moment.
+func (s *Stream) Ready() (rpc.Readiness, error) { return s.endpoints.readiness() }
+
+// Metrics reports every metric of the stream, in no order.
+func (s *Stream) Metrics() []rpc.Metric { return s.metrics.snapshot() }
+
+// reject turns what the engine says of a config into a rejection.
+func reject(err error) error {
+	kind := rpc.RejectBuild
+	if errors.Is(err, syscall.EADDRINUSE) {
+		kind = rpc.RejectAddressInUse
+	}
+	return &rpc.Rejection{Kind: kind, Message: err.Error()}
+}

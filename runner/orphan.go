@@ -1,0 +1,51 @@
+package runner
+
+import (
+	"sync"
+	"time"
+)
+
+// firstContact is how long a runner waits for its first supervisor, before it
+// was told its own timeout.
+const firstContact = 30 * time.Second
+
+// orphanWatch calls expired when no supervisor has been attached for long
+// enough. An open event stream is what attaches one.
+type orphanWatch struct {
+	mu       sync.Mutex
+	attached int
+	timeout  time.Duration
+	timer    *time.Timer
+}
+
+func newOrphanWatch(expired func()) *orphanWatch {
+	return &orphanWatch{timeout: firstContact, timer: time.AfterFunc(firstContact, expired)}
+}
+
+// setTimeout takes the supervisor's own figure from its first call on.
+func (w *orphanWatch) setTimeout(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// Building can take longer than a runner may be an orphan: until it is
+	// attached, the longer one holds.
+	w.timeout = d
+	if w.attached == 0 {
+		w.timer.Reset(max(d, firstContact))
+	}
+}
+
+func (w *orphanWatch) attach() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.attached++
+	w.timer.Stop()
+}
+
+func (w *orphanWatch) detach() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.attached--
+	if w.attached == 0 {
+		w.timer.Reset(w.timeout)
+	}
+}
