@@ -1,0 +1,131 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// update gives the stream the spec that revise makes of its present one.
+func (s *stream) update(ctx context.Context, revise func(spec) (spec, error), timeout time.Duration) error {
+	sp, err := revise(s.spec)
+	if err != nil {
+		return err
+	}
+	inst, err := s.sup.prepare(ctx, s.id, sp, s.sup.resources.all())
+	if errors.Is(err, errAddressInUse) && s.current != nil {
+		return s.replaceInPlace(ctx, sp, timeout)
+	}
+	if err != nil {
+		return err
+	}
+	return s.replace(ctx, inst, timeout)
+}
+
+// replace stops the current instance and runs the prepared one. When that
+// does not start, the old spec runs again.
+func (s *stream) replace(ctx context.Context, inst *instance, timeout time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		inst.discard()
+		return err
+	}
+	old, oldRevision := s.spec, s.revision
+	s.retire(timeout)
+	if err := ctx.Err(); err != nil {
+		inst.discard()
+		return err
+	}
+	s.spec, s.revision = inst.spec, s.revision+1
+	s.move(eventStart)
+	err := s.launch(ctx, inst)
+	if err == nil {
+		s.forgive()
+		return nil
+	}
+	s.spec, s.revision = old, oldRevision
+	return s.restore(ctx, err)
+}
+
+// replaceInPlace is for a spec that binds an address which the current
+// instance holds: the old one has to stop before the new one can be built.
+func (s *stream) replaceInPlace(ctx context.Context, sp spec, timeout time.Duration) error {
+	s.retire(timeout)
+	inst, err := s.sup.prepare(ctx, s.id, sp, s.sup.resources.all())
+	s.move(eventStart)
+	if err != nil {
+		return s.restore(ctx, err)
+	}
+	old, oldRevision := s.spec, s.revision
+	s.spec, s.revision = sp, s.revision+1
+	if err := s.launch(ctx, inst); err != nil {
+		s.spec, s.revision = old, oldRevision
+		return s.restore(ctx, err)
+	}
+	s.forgive()
+	return nil
+}
+
+// restore runs the old spec again after its replacement failed with cause.
+func (s *stream) restore(ctx context.Context, cause error) error {
+	if err := s.startSpec(ctx); err != nil {
+		s.failed(err)
+		return fmt.Errorf("%w (the old stream was stopped for it and cannot be started again yet: %v)", cause, err)
+	}
+	s.log.Info("restored stream after a failed change", zap.Error(cause))
+	return cause
+}
+
+// forgive lets the next failure be the first one again.
+func (s *stream) forgive() {
+	s.failures = 0
+	s.delays.Reset()
+	s.retry = nil
+}
+
+// retire ends the current instance, if there is one, and leaves the stream
+// stopping.
+func (s *stream) retire(timeout time.Duration) {
+	s.retry = nil
+	s.move(eventStop)
+	inst := s.current
+	if inst == nil {
+		return
+	}
+	inst.end(timeout, s.log)
+	s.current = nil
+	s.ranFor = time.Since(inst.startedAt)
+	s.publish()
+}
+
+// remove is the end of the stream and of its actor.
+func (s *stream) remove(timeout time.Duration) {
+	s.retire(timeout)
+	s.move(eventStopped)
+	s.sup.forget(s)
+	s.log.Info("deleted stream")
+}
+
+// delete ends the stream within timeout, whatever its actor is doing.
+func (s *stream) delete(ctx context.Context, timeout time.Duration) error {
+	s.endLife()
+	// Should the actor be waiting for a runner to stop in somebody else's
+	// time, that has to end in this one's.
+	hurry := time.AfterFunc(timeout*3/4, s.killCurrent)
+	defer hurry.Stop()
+	begun := time.Now()
+	return s.do(ctx, func(context.Context) error {
+		hurry.Stop()
+		s.remove(max(timeout-time.Since(begun), time.Millisecond))
+		return nil
+	})
+}
+
+// killCurrent kills the stream's runner without asking its actor.
+func (s *stream) killCurrent() {
+	if v := s.seen.Load(); v != nil && v.current != nil {
+		v.current.proc.Kill()
+	}
+}

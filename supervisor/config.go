@@ -1,0 +1,109 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is what an operator may set of a supervisor. The zero value is not
+// usable: start from DefaultConfig.
+type Config struct {
+	// DataDir holds everything the supervisor keeps on disk: sockets and logs
+	// of the runners. It is created, mode 0700, when it is missing.
+	DataDir string `yaml:"data_dir"`
+	// Runner is the path of the penstock-runner binary. Empty means the one
+	// beside the supervisor's own executable.
+	Runner string `yaml:"runner"`
+	// PrefixStreamEndpoints puts the HTTP endpoints of a stream below /{id}.
+	PrefixStreamEndpoints bool `yaml:"prefix_stream_endpoints"`
+	// Timeouts bound what the supervisor waits for.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// Restart says when a runner that died is started again.
+	Restart Restart `yaml:"restart"`
+	// OrphanTimeout is how long a runner that lost its supervisor goes on
+	// before it drains and ends by itself. At least one second.
+	OrphanTimeout time.Duration `yaml:"orphan_timeout"`
+	// Concurrency bounds how many runners one request starts, stops or asks at
+	// the same time. At least 1.
+	Concurrency int `yaml:"concurrency"`
+}
+
+// Timeouts are upper bounds; each is above zero.
+type Timeouts struct {
+	// Start bounds the time from fork to a runner's handshake.
+	Start time.Duration `yaml:"start"`
+	// Prepare bounds lint and build of one config in its runner.
+	Prepare time.Duration `yaml:"prepare"`
+	// Stop bounds the stop of one stream when the request names no timeout.
+	Stop time.Duration `yaml:"stop"`
+	// Shutdown bounds the stop of all streams when the supervisor exits.
+	Shutdown time.Duration `yaml:"shutdown"`
+	// RPC bounds one question to one runner: readiness, statistics.
+	RPC time.Duration `yaml:"rpc"`
+}
+
+// Restart is the backoff between the attempts to start a runner that died.
+// The first attempt is made at once.
+type Restart struct {
+	// Initial is the wait before the second attempt; it doubles from there.
+	Initial time.Duration `yaml:"initial"`
+	// Max is the longest wait.
+	Max time.Duration `yaml:"max"`
+	// StableAfter is how long a runner must have run for its next failure to
+	// count as the first again.
+	StableAfter time.Duration `yaml:"stable_after"`
+}
+
+// DefaultConfig returns the configuration of a supervisor that was told
+// nothing but where its data is.
+func DefaultConfig() Config {
+	return Config{
+		PrefixStreamEndpoints: true,
+		Timeouts: Timeouts{
+			Start:    10 * time.Second,
+			Prepare:  15 * time.Second,
+			Stop:     20 * time.Second,
+			Shutdown: 20 * time.Second,
+			RPC:      2 * time.Second,
+		},
+		Restart: Restart{
+			Initial:     100 * time.Millisecond,
+			Max:         30 * time.Second,
+			StableAfter: time.Minute,
+		},
+		OrphanTimeout: 15 * time.Second,
+		Concurrency:   8,
+	}
+}
+
+// Validate reports every setting that is out of range, by its key.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("data_dir is empty: name a folder the supervisor may write to"))
+	}
+	for _, d := range []struct {
+		key string
+		got time.Duration
+		min time.Duration
+	}{
+		{"timeouts.start", c.Timeouts.Start, time.Millisecond},
+		{"timeouts.prepare", c.Timeouts.Prepare, time.Millisecond},
+		{"timeouts.stop", c.Timeouts.Stop, time.Millisecond},
+		{"timeouts.shutdown", c.Timeouts.Shutdown, time.Millisecond},
+		{"timeouts.rpc", c.Timeouts.RPC, time.Millisecond},
+		{"restart.initial", c.Restart.Initial, time.Millisecond},
+		{"restart.max", c.Restart.Max, c.Restart.Initial},
+		{"restart.stable_after", c.Restart.StableAfter, time.Millisecond},
+		{"orphan_timeout", c.OrphanTimeout, time.Second},
+	} {
+		if d.got < d.min {
+			errs = append(errs, fmt.Errorf("%s is %s: it must be at least %s", d.key, d.got, d.min))
+		}
+	}
+	if c.Concurrency < 1 {
+		errs = append(errs, fmt.Errorf("concurrency is %d: it must be at least 1", c.Concurrency))
+	}
+	return errors.Join(errs...)
+}

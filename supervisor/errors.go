@@ -1,0 +1,104 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	// ErrNotFound is returned for a stream or resource that does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists is returned when a stream of that id exists already.
+	ErrExists = errors.New("stream already exists")
+	// ErrInvalid is wrapped by every refusal of what a caller gave.
+	ErrInvalid = errors.New("invalid")
+	// ErrUnavailable is wrapped when a stream has no runner that answers.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrConflict is returned when a stream was changed by somebody else while
+	// a change of many streams was being prepared.
+	ErrConflict = errors.New("changed by another request meanwhile: try again")
+	// ErrClosed is returned once the supervisor is shutting down.
+	ErrClosed = errors.New("the supervisor is shutting down")
+)
+
+// InvalidError is a refusal whose text is all a caller needs. It wraps
+// ErrInvalid.
+type InvalidError struct{ Message string }
+
+// Error returns the message.
+func (e *InvalidError) Error() string { return e.Message }
+
+// Unwrap makes errors.Is(err, ErrInvalid) true.
+func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+// LintError is a refusal by the engine's linter. It wraps ErrInvalid.
+type LintError struct {
+	// Lints are the findings, each in the engine's words with line and column.
+	Lints []string
+}
+
+// Error joins the lints into one line.
+func (e *LintError) Error() string { return "lint errors: " + strings.Join(e.Lints, "; ") }
+
+// Unwrap makes errors.Is(err, ErrInvalid) true.
+func (e *LintError) Unwrap() error { return ErrInvalid }
+
+// SetError says for each stream of a set why it could not be applied. It
+// wraps the errors it holds.
+type SetError struct {
+	// Failures holds one error for each stream, by id.
+	Failures map[string]error
+}
+
+// Error names each stream, in order.
+func (e *SetError) Error() string {
+	parts := make([]string, 0, len(e.Failures))
+	for id, err := range e.Failures {
+		parts = append(parts, fmt.Sprintf("stream '%s': %s", id, err))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+// Unwrap returns the errors of all streams.
+func (e *SetError) Unwrap() []error {
+	errs := make([]error, 0, len(e.Failures))
+	for _, err := range e.Failures {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// InUseError says who still uses a resource that was to be deleted.
+type InUseError struct {
+	// Streams are the ids of the streams, sorted.
+	Streams []string
+	// Resources are the resources that refer to it, as type/id, sorted.
+	Resources []string
+}
+
+// Error names the users.
+func (e *InUseError) Error() string {
+	var users []string
+	if len(e.Streams) > 0 {
+		users = append(users, "streams "+strings.Join(e.Streams, ", "))
+	}
+	if len(e.Resources) > 0 {
+		users = append(users, "resources "+strings.Join(e.Resources, ", "))
+	}
+	return "in use by " + strings.Join(users, " and ") + ": change or delete these first"
+}
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+
+// checkID keeps ids fit for paths, of URLs and of files.
+func checkID(id string) error {
+	if !validID.MatchString(id) {
+		return &InvalidError{fmt.Sprintf(
+			"stream id %q is not valid: use 1 to 128 of A-Z a-z 0-9 . _ - and do not start with a dot", id)}
+	}
+	return nil
+}

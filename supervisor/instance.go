@@ -1,0 +1,202 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/rpc"
+	"penstock/supervisor/document"
+	"penstock/supervisor/process"
+)
+
+// spec is what a stream is to run. It never changes; a change makes a new one.
+type spec struct {
+	doc        *document.Document
+	chilled    bool
+	allowTests bool
+}
+
+func (sp spec) equal(other spec) bool {
+	return sp.chilled == other.chilled && sp.doc.Equal(other.doc)
+}
+
+// instance is one runner that has built one spec.
+type instance struct {
+	spec      spec
+	proc      *process.Process
+	endpoints []string
+	transport *http.Transport
+	// startedAt is when the stream was told to run.
+	startedAt time.Time
+	// unwatch ends the goroutine that follows the runner's events.
+	unwatch context.CancelFunc
+}
+
+// deathNotice bounds the wait for the exit of a runner whose connection broke.
+const deathNotice = time.Second
+
+// prepare starts a runner and has it lint and build sp with the given
+// resources. A config that is refused gives an error that wraps ErrInvalid;
+// its runner is gone then. The context bounds all of it.
+func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources []rpc.Resource) (*instance, error) {
+	req := s.prepareRequest(id, resources)
+	req.Config = sp.doc.Text()
+	req.Chilled = sp.chilled
+	req.AllowTests = sp.allowTests
+	if sp.doc.LintDisabled() {
+		req.Chilled = true
+	}
+	proc, prepared, err := s.startPrepared(ctx, req)
+	if err != nil {
+		return nil, explain(err, sp.doc, func(string) *document.Document { return nil })
+	}
+	return &instance{
+		spec:      sp,
+		proc:      proc,
+		endpoints: prepared.Endpoints,
+		transport: socketTransport(prepared.HTTPSocket),
+		unwatch:   func() {},
+	}, nil
+}
+
+func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource) rpc.PrepareRequest {
+	return rpc.PrepareRequest{
+		StreamID:        id,
+		Resources:       resources,
+		Environment:     s.environment,
+		PrefixEndpoints: s.cfg.PrefixStreamEndpoints,
+		LogDir:          s.streamDir(id),
+		OrphanTimeout:   s.cfg.OrphanTimeout,
+	}
+}
+
+// startPrepared starts a runner and calls Prepare on it. On an error there is
+// no runner left.
+func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) (*process.Process, rpc.Prepared, error) {
+	if err := s.starts.Acquire(ctx, 1); err != nil {
+		return nil, rpc.Prepared{}, err
+	}
+	proc, err := s.launcher.Start(ctx)
+	s.starts.Release(1)
+	if err != nil {
+		return nil, rpc.Prepared{}, err
+	}
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
+	defer cancel()
+	prepared, err := proc.Prepare(limited, req)
+	if err == nil {
+		return proc, prepared, nil
+	}
+
+	var rejection *rpc.Rejection
+	switch {
+	case errors.As(err, &rejection):
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case limited.Err() != nil:
+		err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
+			"linting and building the config took longer than %s: look for mappings that compute constants at length", s.cfg.Timeouts.Prepare)}
+	case errors.Is(err, rpc.ErrUnavailable):
+		select {
+		case <-proc.Exited():
+			err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
+				"the runner %s while it built the config", proc.Exit())}
+		case <-time.After(deathNotice):
+		}
+	}
+	proc.Kill()
+	return nil, rpc.Prepared{}, err
+}
+
+// errAddressInUse marks the refusal of a config whose address may be free
+// once the stream it replaces has stopped.
+var errAddressInUse = errors.New("address in use")
+
+// addressInUseError is an InvalidError that also wraps errAddressInUse.
+type addressInUseError struct{ InvalidError }
+
+func (e *addressInUseError) Unwrap() []error { return []error{ErrInvalid, errAddressInUse} }
+
+// explain turns a runner's refusal into the error of this package, with
+// positions of the text as it was posted.
+func explain(err error, doc *document.Document, resource func(id string) *document.Document) error {
+	var rejection *rpc.Rejection
+	if !errors.As(err, &rejection) {
+		return err
+	}
+	switch rejection.Kind {
+	case rpc.RejectLint:
+		out := &LintError{}
+		for _, l := range rejection.Lints {
+			of := doc
+			if l.Resource != "" {
+				of = resource(l.Resource)
+			}
+			if of != nil {
+				l.Line, l.Column = of.Position(l.Line, l.Column)
+			}
+			out.Lints = append(out.Lints, l.String())
+		}
+		return out
+	case rpc.RejectAddressInUse:
+		return &addressInUseError{InvalidError{rejection.Message}}
+	case rpc.RejectBuild:
+	}
+	return &InvalidError{rejection.Message}
+}
+
+// socketTransport speaks HTTP to a runner's unix socket. Connections are kept
+// for as long as the runner lives; it never closes idle ones, so that none is
+// closed just as a request takes it.
+func socketTransport(socket string) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: maxIdlePerRunner,
+	}
+}
+
+// maxIdlePerRunner is how many idle connections are kept to one runner.
+const maxIdlePerRunner = 64
+
+// end stops an instance within timeout: gracefully as far as that goes, by
+// killing it at the end of it. It reports whether the stream drained.
+func (i *instance) end(timeout time.Duration, log *zap.Logger) bool {
+	// The reserve is for the answer to travel and for the process to exit.
+	reserve := min(timeout/8, 250*time.Millisecond)
+	kill := time.Now().Add(timeout)
+	ctx, cancel := context.WithDeadline(context.Background(), kill.Add(-reserve))
+	defer cancel()
+	drained, err := i.proc.Stop(ctx, time.Until(kill)-2*reserve)
+	i.unwatch()
+	i.transport.CloseIdleConnections()
+	i.proc.Close(ctx)
+	log.Info("stopped stream", zap.Int("pid", i.proc.PID()), zap.Bool("drained", drained), zap.NamedError("stop_error", err))
+	return drained
+}
+
+// discard ends an instance that never ran.
+func (i *instance) discard() {
+	i.unwatch()
+	i.transport.CloseIdleConnections()
+	i.proc.Kill()
+}
+
+// alive reports whether the process still runs.
+func (i *instance) alive() bool {
+	select {
+	case <-i.proc.Exited():
+		return false
+	default:
+		return true
+	}
+}

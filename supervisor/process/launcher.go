@@ -1,0 +1,133 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+
+	"penstock/rpc"
+)
+
+const (
+	// maxSocketPath is the length of a unix socket's path that every platform
+	// takes: macOS allows the least.
+	maxSocketPath = 103
+	// socketTail is how much a socket's path adds to that of the run folder:
+	// the runner's folder and the name that go-plugin gives the socket.
+	socketTail = len("/r0123456789/plugin0123456789")
+)
+
+// Launcher starts runners.
+type Launcher struct {
+	binary       string
+	runDir       string
+	startTimeout time.Duration
+}
+
+// NewLauncher makes a Launcher of the runner at binary, which must be
+// executable. What an earlier supervisor left in runDir is removed: its
+// runners have lost their sockets then and end by themselves.
+func NewLauncher(binary, runDir string, startTimeout time.Duration) (*Launcher, error) {
+	path, err := exec.LookPath(binary)
+	if err != nil {
+		return nil, fmt.Errorf("runner binary %q cannot be executed: %w: build it with `make build` or name it with --runner", binary, err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("runner binary %q: %w", binary, err)
+	}
+	if len(runDir)+socketTail > maxSocketPath {
+		return nil, fmt.Errorf("the path %q is too long for unix sockets: choose a data_dir whose path is at least %d characters shorter",
+			runDir, len(runDir)+socketTail-maxSocketPath)
+	}
+	if err := os.RemoveAll(runDir); err != nil {
+		return nil, fmt.Errorf("clearing the run folder: %w", err)
+	}
+	if err := os.MkdirAll(runDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the run folder: %w", err)
+	}
+	return &Launcher{binary: path, runDir: runDir, startTimeout: startTimeout}, nil
+}
+
+// Start starts a runner and connects to it. The context bounds the start
+// only: once Start has returned, the process lives until it is closed, killed
+// or exits by itself.
+func (l *Launcher) Start(ctx context.Context) (_ *Process, retErr error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(l.runDir, "r")
+	if err != nil {
+		return nil, fmt.Errorf("making a runner's folder: %w", err)
+	}
+	p := &Process{dir: dir, child: newChild(l.binary, dir)}
+	defer func() {
+		if retErr != nil {
+			p.Kill()
+		}
+	}()
+
+	p.plugin = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  rpc.Handshake(),
+		VersionedPlugins: rpc.ClientPlugins(),
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		GRPCDialOptions:  rpc.DialOptions(),
+		SkipHostEnv:      true,
+		StartTimeout:     l.startTimeout,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
+		Logger:           hclog.NewNullLogger(),
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			p.child.cmd.Env = environment(spec.Env, dir)
+			return p.child, nil
+		},
+	})
+	undo := context.AfterFunc(ctx, p.child.kill)
+	defer undo()
+
+	protocol, err := p.plugin.Client()
+	if err != nil {
+		return nil, p.startError(ctx, l.binary, err)
+	}
+	dispensed, err := protocol.Dispense(rpc.PluginName)
+	if err != nil {
+		return nil, p.startError(ctx, l.binary, err)
+	}
+	client, ok := dispensed.(*rpc.Client)
+	if !ok {
+		return nil, fmt.Errorf("runner %s serves %T instead of the runner service", l.binary, dispensed)
+	}
+	p.Client = client
+	return p, nil
+}
+
+// startError says why a runner did not start, with what it printed.
+func (p *Process) startError(ctx context.Context, binary string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("starting runner: %w", ctx.Err())
+	}
+	if said := p.child.lastWords(); said != "" {
+		err = fmt.Errorf("%w: it printed: %s", err, said)
+	}
+	return fmt.Errorf("starting runner %s (this supervisor speaks protocol version %d): %w", binary, rpc.ProtocolVersion, err)
+}
+
+// environment is what a runner's process starts with: go-plugin's variables,
+// and those that the Go runtime reads before a config could bring them. The
+// stream's own environment comes with its config.
+func environment(fromPlugin []string, dir string) []string {
+	env := append([]string{}, fromPlugin...)
+	for _, name := range []string{"TZ", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	// The last one wins. go-plugin would nest a further folder, whose path is
+	// too long for a socket.
+	return append(env, plugin.EnvUnixSocketDir+"="+dir)
+}

@@ -1,0 +1,221 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"penstock/rpc"
+	"penstock/supervisor/document"
+)
+
+// resourceTypes are the types of component a resource can be.
+var resourceTypes = []string{"cache", "input", "output", "processor", "rate_limit"}
+
+// Resource is a component that streams use by its id. Each stream has an
+// instance of its own.
+type Resource struct {
+	Type string
+	ID   string
+	// Document is the config as it was posted.
+	Document *document.Document
+	// Streams are the ids of the streams that use it, sorted.
+	Streams []string
+}
+
+// resourceSet holds the resources by id. Ids are unique over all types, as
+// the engine wants them within one process.
+type resourceSet struct {
+	mu   sync.RWMutex
+	byID map[string]storedResource
+}
+
+type storedResource struct {
+	typ string
+	doc *document.Document
+	// labelled is the config with its id as the label, for the engine.
+	labelled *document.Document
+}
+
+func newResourceSet() *resourceSet { return &resourceSet{byID: map[string]storedResource{}} }
+
+func (r *resourceSet) snapshot() map[string]storedResource {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return maps.Clone(r.byID)
+}
+
+func (r *resourceSet) all() []rpc.Resource { return toRPC(r.snapshot(), "") }
+
+func (r *resourceSet) put(id string, res storedResource) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byID[id] = res
+}
+
+func (r *resourceSet) remove(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byID, id)
+}
+
+// toRPC lists resources in order; the one with the id check is to be checked.
+func toRPC(byID map[string]storedResource, check string) []rpc.Resource {
+	out := make([]rpc.Resource, 0, len(byID))
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		res := byID[id]
+		out = append(out, rpc.Resource{Type: res.typ, ID: id, Config: res.labelled.Text(), Check: id == check})
+	}
+	return out
+}
+
+// mentioned returns the ids of the resources that doc refers to, directly or
+// through another resource. A reference is a scalar equal to the id: the
+// supervisor knows no component, so that it cannot tell a reference from a
+// text that happens to be the same, and counts both.
+func mentioned(doc *document.Document, byID map[string]storedResource) map[string]bool {
+	found := map[string]bool{}
+	var visit func(d *document.Document)
+	visit = func(d *document.Document) {
+		for id, res := range byID {
+			if !found[id] && d.Mentions(id) {
+				found[id] = true
+				visit(res.doc)
+			}
+		}
+	}
+	visit(doc)
+	return found
+}
+
+// PutResource creates or replaces a resource. The streams that use it are
+// built with the new one before anything changes, and then restarted with it.
+func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *document.Document, ch Change) error {
+	if err := checkResource(typ, id); err != nil {
+		return err
+	}
+	labelled, err := doc.With("label", id)
+	if err != nil {
+		return &InvalidError{err.Error()}
+	}
+	ctx, end, err := s.beginBulk(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+
+	candidate := s.resources.snapshot()
+	if old, ok := candidate[id]; ok && old.typ != typ {
+		return &InvalidError{fmt.Sprintf("the label %q belongs to a %s resource already: labels are unique over all types", id, old.typ)}
+	}
+	res := storedResource{typ: typ, doc: doc, labelled: labelled}
+	candidate[id] = res
+	if err := s.checkResource(ctx, id, candidate, ch.Chilled); err != nil {
+		return err
+	}
+
+	members := s.usersOf(id, candidate)
+	if err := s.prepareAll(ctx, members, toRPC(candidate, "")); err != nil {
+		return err
+	}
+	s.resources.put(id, res)
+	if failures := s.applyAll(ctx, members, s.stopTimeout(ch)); len(failures) > 0 {
+		return &SetError{Failures: failures}
+	}
+	return nil
+}
+
+// checkResource has a throwaway runner lint and build the resource with id.
+func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map[string]storedResource, chilled bool) error {
+	req := s.prepareRequest("", toRPC(candidate, id))
+	req.Chilled = chilled
+	// There is no stream whose folder could hold the logs.
+	req.LogDir = ""
+	proc, _, err := s.startPrepared(ctx, req)
+	if err != nil {
+		return explain(err, nil, func(id string) *document.Document { return candidate[id].labelled })
+	}
+	proc.Kill()
+	return nil
+}
+
+// usersOf lists the streams that run with the resource id.
+func (s *Supervisor) usersOf(id string, byID map[string]storedResource) []*member {
+	var members []*member
+	for _, st := range s.existing() {
+		v := st.seen.Load()
+		if v.state != StateFinished && mentioned(v.spec.doc, byID)[id] {
+			members = append(members, &member{id: st.id, stream: st, spec: v.spec, revision: v.revision})
+		}
+	}
+	return members
+}
+
+func checkResource(typ, id string) error {
+	if !slices.Contains(resourceTypes, typ) {
+		return &InvalidError{"Var `type` must be set to one of `cache`, `input`, `output`, `processor` or `rate_limit`"}
+	}
+	return checkID(id)
+}
+
+// Resources lists all resources by type and id.
+func (s *Supervisor) Resources() []Resource {
+	byID := s.resources.snapshot()
+	out := make([]Resource, 0, len(byID))
+	for id, res := range byID {
+		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Streams: s.streamsUsing(id, byID)})
+	}
+	slices.SortFunc(out, func(a, b Resource) int {
+		return strings.Compare(a.Type+"/"+a.ID, b.Type+"/"+b.ID)
+	})
+	return out
+}
+
+// GetResource returns one resource, or ErrNotFound.
+func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
+	byID := s.resources.snapshot()
+	res, ok := byID[id]
+	if !ok || res.typ != typ {
+		return Resource{}, fmt.Errorf("%s resource %q: %w", typ, id, ErrNotFound)
+	}
+	return Resource{Type: typ, ID: id, Document: res.doc, Streams: s.streamsUsing(id, byID)}, nil
+}
+
+// DeleteResource removes a resource that nothing uses; else the error is an
+// *InUseError.
+func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
+	ctx, end, err := s.beginBulk(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	res, err := s.GetResource(typ, id)
+	if err != nil {
+		return err
+	}
+	inUse := &InUseError{Streams: res.Streams}
+	for other, stored := range s.resources.snapshot() {
+		if other != id && stored.doc.Mentions(id) {
+			inUse.Resources = append(inUse.Resources, stored.typ+"/"+other)
+		}
+	}
+	slices.Sort(inUse.Resources)
+	if len(inUse.Streams) > 0 || len(inUse.Resources) > 0 {
+		return inUse
+	}
+	s.resources.remove(id)
+	return nil
+}
+
+func (s *Supervisor) streamsUsing(id string, byID map[string]storedResource) []string {
+	out := []string{}
+	for _, st := range s.existing() {
+		if mentioned(st.seen.Load().spec.doc, byID)[id] {
+			out = append(out, st.id)
+		}
+	}
+	return out
+}

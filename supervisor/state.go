@@ -1,0 +1,51 @@
+package supervisor
+
+import "fmt"
+
+// State is where a stream is in its life.
+type State string
+
+// The states of a stream; the package documentation draws how they follow
+// each other.
+const (
+	StatePending  State = "pending"
+	StateStarting State = "starting"
+	StateRunning  State = "running"
+	StateBackoff  State = "backoff"
+	StateFinished State = "finished"
+	StateStopping State = "stopping"
+	StateStopped  State = "stopped"
+)
+
+// event is what moves a stream from one state to the next.
+type event string
+
+const (
+	eventStart   event = "start"
+	eventStarted event = "started"
+	eventFail    event = "fail"
+	eventDie     event = "die"
+	eventFinish  event = "finish"
+	eventStop    event = "stop"
+	eventStopped event = "stopped"
+)
+
+var transitions = map[State]map[event]State{
+	StatePending:  {eventStart: StateStarting, eventStop: StateStopping},
+	StateStarting: {eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping},
+	StateRunning:  {eventFinish: StateFinished, eventDie: StateBackoff, eventStop: StateStopping},
+	StateBackoff:  {eventStart: StateStarting, eventStop: StateStopping},
+	StateFinished: {eventStop: StateStopping},
+	StateStopping: {eventStart: StateStarting, eventStop: StateStopping, eventStopped: StateStopped},
+	StateStopped:  {},
+}
+
+// next is the state that follows s at an event. An event that s does not
+// expect is a fault of the caller.
+func next(s State, e event) (State, error) {
+	to, ok := transitions[s][e]
+	if !ok {
+		return s, fmt.Errorf("event %q is not expected in state %q", e, s)
+	}
+	return to, nil
+}

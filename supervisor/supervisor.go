@@ -1,0 +1,310 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+
+	"penstock/supervisor/document"
+	"penstock/supervisor/process"
+)
+
+// Supervisor keeps a set of streams running.
+type Supervisor struct {
+	cfg         Config
+	log         *zap.Logger
+	launcher    *process.Launcher
+	environment map[string]string
+	resources   *resourceSet
+	dataDirLock *os.File
+
+	// starts bounds how many runners are being forked at once.
+	starts *semaphore.Weighted
+	// bulk is held by a change of many streams, one at a time.
+	bulk *semaphore.Weighted
+	// watchers are the goroutines that follow runners.
+	watchers sync.WaitGroup
+
+	// root ends when the supervisor is being closed.
+	root    context.Context
+	endRoot context.CancelFunc
+
+	mu      sync.RWMutex
+	closed  bool
+	streams map[string]*stream
+}
+
+// Change says how a stream is to be changed.
+type Change struct {
+	// Chilled accepts configs with lint errors.
+	Chilled bool
+	// AllowTests accepts a `tests` section, as config files may have.
+	AllowTests bool
+	// Timeout bounds the stop of what is replaced; 0 means the configured one.
+	Timeout time.Duration
+}
+
+// New makes a supervisor without streams. It takes the data folder for
+// itself: a second supervisor there is an error.
+func New(cfg Config, log *zap.Logger) (*Supervisor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	dataDir, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
+	}
+	cfg.DataDir = dataDir
+	if cfg.Runner == "" {
+		if cfg.Runner, err = besideMyself("penstock-runner"); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := lockDataDir(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	launcher, err := process.NewLauncher(cfg.Runner, filepath.Join(dataDir, "run"), cfg.Timeouts.Start)
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	root, endRoot := context.WithCancel(context.Background())
+	return &Supervisor{
+		root:        root,
+		endRoot:     endRoot,
+		cfg:         cfg,
+		log:         log,
+		launcher:    launcher,
+		environment: environment(),
+		resources:   newResourceSet(),
+		dataDirLock: lock,
+		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
+		bulk:        semaphore.NewWeighted(1),
+		streams:     map[string]*stream{},
+	}, nil
+}
+
+// beginBulk waits for its turn to change many streams. What it prepares ends
+// with the returned context when the supervisor is closed; end gives the turn
+// to the next.
+func (s *Supervisor) beginBulk(ctx context.Context) (bulk context.Context, end func(), err error) {
+	bulk, cancel := context.WithCancel(ctx)
+	undo := context.AfterFunc(s.root, cancel)
+	if err := s.bulk.Acquire(bulk, 1); err != nil {
+		undo()
+		cancel()
+		if s.root.Err() != nil {
+			return nil, nil, ErrClosed
+		}
+		return nil, nil, err
+	}
+	return bulk, func() {
+		s.bulk.Release(1)
+		undo()
+		cancel()
+	}, nil
+}
+
+func besideMyself(name string) (string, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding the folder of the runner binary: %w: name it with --runner", err)
+	}
+	return filepath.Join(filepath.Dir(executable), name), nil
+}
+
+// environment is the supervisor's own: what ${VAR} in configs resolves to.
+func environment() map[string]string {
+	env := map[string]string{}
+	for _, entry := range os.Environ() {
+		if name, value, ok := strings.Cut(entry, "="); ok && name != "" {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// Create makes and starts a stream. It fails with ErrExists, with an error
+// that wraps ErrInvalid, or when no runner can be started.
+func (s *Supervisor) Create(ctx context.Context, id string, doc *document.Document, ch Change) error {
+	return s.createFrom(ctx, id, spec{doc: doc, chilled: ch.Chilled, allowTests: ch.AllowTests}, nil)
+}
+
+// createFrom makes a stream, of an instance where that is prepared already.
+func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, ready *instance) error {
+	st, err := s.reserve(ctx, id)
+	if err != nil {
+		if ready != nil {
+			ready.discard()
+		}
+		return err
+	}
+	return st.do(ctx, func(ctx context.Context) error { return st.create(ctx, sp, ready) })
+}
+
+// reserve takes an id for a new stream. While another request is creating it,
+// that one's result is awaited.
+func (s *Supervisor) reserve(ctx context.Context, id string) (*stream, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return nil, ErrClosed
+		}
+		other, taken := s.streams[id]
+		if !taken {
+			st := s.newStream(id)
+			s.streams[id] = st
+			s.mu.Unlock()
+			return st, nil
+		}
+		s.mu.Unlock()
+		if other.seen.Load() != nil {
+			return nil, ErrExists
+		}
+		select {
+		case <-other.born:
+		case <-other.gone:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// forget gives an id free and removes the files of its stream.
+func (s *Supervisor) forget(st *stream) {
+	// Removing comes first: the id's next stream makes the folder anew.
+	s.dropFiles(st.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[st.id] == st {
+		delete(s.streams, st.id)
+	}
+}
+
+func (s *Supervisor) dropFiles(id string) {
+	if err := os.RemoveAll(s.streamDir(id)); err != nil {
+		s.log.Warn("the stream's files cannot be removed", zap.String("stream", id), zap.Error(err))
+	}
+}
+
+func (s *Supervisor) streamDir(id string) string {
+	return filepath.Join(s.cfg.DataDir, "streams", id)
+}
+
+// Update replaces a stream's config. When the new one cannot be built the old
+// stream runs on and the error wraps ErrInvalid.
+func (s *Supervisor) Update(ctx context.Context, id string, doc *document.Document, ch Change) error {
+	return s.revise(ctx, id, ch, func(spec) (spec, error) {
+		return spec{doc: doc, chilled: ch.Chilled, allowTests: ch.AllowTests}, nil
+	})
+}
+
+// Patch merges patch into a stream's config: objects merge, everything else
+// replaces. Two patches at once are applied one after the other.
+func (s *Supervisor) Patch(ctx context.Context, id string, patch *document.Document, ch Change) error {
+	return s.revise(ctx, id, ch, func(old spec) (spec, error) {
+		merged, err := old.doc.Merge(patch)
+		if err != nil {
+			return spec{}, &InvalidError{err.Error()}
+		}
+		return spec{doc: merged, chilled: ch.Chilled || old.chilled, allowTests: old.allowTests}, nil
+	})
+}
+
+func (s *Supervisor) revise(ctx context.Context, id string, ch Change, revise func(spec) (spec, error)) error {
+	st, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	return st.do(ctx, func(ctx context.Context) error { return st.update(ctx, revise, s.stopTimeout(ch)) })
+}
+
+func (s *Supervisor) stopTimeout(ch Change) time.Duration {
+	if ch.Timeout > 0 {
+		return ch.Timeout
+	}
+	return s.cfg.Timeouts.Stop
+}
+
+// Delete stops a stream and removes it. It ends within timeout (0 means the
+// configured one), by killing the runner if it must.
+func (s *Supervisor) Delete(ctx context.Context, id string, timeout time.Duration) error {
+	st, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	return st.delete(ctx, s.stopTimeout(Change{Timeout: timeout}))
+}
+
+// find returns a stream that exists; one that is being created does not yet.
+func (s *Supervisor) find(id string) (*stream, error) {
+	s.mu.RLock()
+	st, ok := s.streams[id]
+	s.mu.RUnlock()
+	if !ok || st.seen.Load() == nil {
+		return nil, fmt.Errorf("stream %q: %w", id, ErrNotFound)
+	}
+	return st, nil
+}
+
+// existing returns all streams that exist, by id.
+func (s *Supervisor) existing() []*stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*stream, 0, len(s.streams))
+	for _, id := range slices.Sorted(maps.Keys(s.streams)) {
+		if st := s.streams[id]; st.seen.Load() != nil {
+			out = append(out, st)
+		}
+	}
+	return out
+}
+
+// Close stops every stream, all at once, and gives the data folder back.
+// Runners that have not drained when the context ends are killed; none is
+// left when Close returns.
+func (s *Supervisor) Close(ctx context.Context) error {
+	s.endRoot()
+	s.mu.Lock()
+	s.closed = true
+	all := slices.Collect(maps.Values(s.streams))
+	s.mu.Unlock()
+
+	timeout := s.cfg.Timeouts.Shutdown
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(time.Until(deadline), time.Millisecond)
+	}
+	var wg sync.WaitGroup
+	for _, st := range all {
+		wg.Go(func() {
+			stop := context.AfterFunc(ctx, st.killCurrent)
+			defer stop()
+			// The stream may end by another's hand meanwhile.
+			if err := st.delete(context.WithoutCancel(ctx), timeout); err != nil && !errors.Is(err, ErrNotFound) {
+				st.log.Warn("stopping stream", zap.Error(err))
+			}
+		})
+	}
+	wg.Wait()
+	// A change of many streams may hold runners that are no stream's yet.
+	if err := s.bulk.Acquire(context.WithoutCancel(ctx), 1); err != nil {
+		return err
+	}
+	s.watchers.Wait()
+	return s.dataDirLock.Close()
+}
