@@ -1,0 +1,96 @@
+package api
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchAfter is how long a request may take before its client is watched.
+// Most are answered sooner and cost nothing.
+const watchAfter = 100 * time.Millisecond
+
+// clientWatch ends a request whose client has gone. Without it a runner that
+// has nothing to send would keep its handler, and give the next message to a
+// connection that nobody reads.
+type clientWatch struct {
+	conn net.Conn
+	body *requestBody
+	gone func()
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+	ended   chan struct{}
+}
+
+// watchClient calls gone when the client closes its connection. Nothing reads
+// from the connection while the request is answered, once the body is there.
+func watchClient(conn net.Conn, body *requestBody, gone func()) *clientWatch {
+	w := &clientWatch{conn: conn, body: body, gone: gone}
+	w.timer = time.AfterFunc(watchAfter, w.begin)
+	return w
+}
+
+func (w *clientWatch) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	raw, ok := w.conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	// The body is read from the same connection: its end comes first.
+	if !w.body.consumed() {
+		w.timer.Reset(watchAfter)
+		return
+	}
+	w.ended = make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		if closed(raw) {
+			w.gone()
+		}
+	}()
+}
+
+// closed waits until the connection is closed by the other side, or until
+// there is something to read or the read deadline passes.
+func closed(conn syscall.Conn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	gone := false
+	err = raw.Read(func(fd uintptr) bool {
+		var peek [1]byte
+		n, _, err := unix.Recvfrom(int(fd), peek[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+			return false
+		}
+		gone = err != nil || n == 0
+		return true
+	})
+	return err == nil && gone
+}
+
+// forget ends the watch, and waits until it has ended.
+func (w *clientWatch) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	w.timer.Stop()
+	if w.ended == nil {
+		return
+	}
+	// The deadline wakes the watch; the next request has none.
+	_ = w.conn.SetReadDeadline(time.Unix(1, 0))
+	<-w.ended
+	_ = w.conn.SetReadDeadline(time.Time{})
+}

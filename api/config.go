@@ -1,0 +1,68 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// Config is what an operator may set of the HTTP server. The zero value is
+// not usable: start from DefaultConfig.
+type Config struct {
+	// Listen is the host:port to serve on. Port 0 lets the kernel choose.
+	Listen string `yaml:"listen"`
+	// RootPath is a prefix below which every route answers as well, as
+	// upstream's `http.root_path`. Empty switches that off.
+	RootPath string `yaml:"root_path"`
+	// MaxBodyBytes is the largest config the API reads; above it the answer is
+	// 413. Requests to a stream's own endpoints are not limited by it.
+	MaxBodyBytes int `yaml:"max_body_bytes"`
+	// Auth protects every route but /ping.
+	Auth Auth `yaml:"auth"`
+}
+
+// Auth says who may call the server.
+type Auth struct {
+	// TokenFile is a file holding one bearer token. Empty means no
+	// authentication, which only a loopback address may have.
+	TokenFile string `yaml:"token_file"`
+}
+
+// DefaultConfig returns the configuration upstream's clients expect.
+func DefaultConfig() Config {
+	return Config{
+		Listen:       "127.0.0.1:4195",
+		RootPath:     "/benthos",
+		MaxBodyBytes: 4 << 20,
+	}
+}
+
+// Validate reports every setting that is out of range, by its key.
+func (c *Config) Validate() error {
+	var errs []error
+	host, _, err := net.SplitHostPort(c.Listen)
+	switch {
+	case err != nil:
+		errs = append(errs, fmt.Errorf("http.listen %q is not host:port: %w", c.Listen, err))
+	case c.Auth.TokenFile == "" && !loopback(host):
+		errs = append(errs, fmt.Errorf(
+			"http.listen %q can be reached from other hosts: set http.auth.token_file, or listen on 127.0.0.1", c.Listen))
+	}
+	if c.RootPath != "" && (!strings.HasPrefix(c.RootPath, "/") || strings.HasSuffix(c.RootPath, "/")) {
+		errs = append(errs, fmt.Errorf("http.root_path %q must start with a slash and not end with one", c.RootPath))
+	}
+	if c.MaxBodyBytes < 1 {
+		errs = append(errs, fmt.Errorf("http.max_body_bytes is %d: it must be at least 1", c.MaxBodyBytes))
+	}
+	return errors.Join(errs...)
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

@@ -1,0 +1,10 @@
+// Package api is the HTTP server: the Streams API as upstream's clients know
+// it, and the gateway to the streams' own HTTP endpoints.
+//
+// Handlers are thin: they decode, call the supervisor and encode. Errors
+// become answers in one place, errors.go. The gateway forwards what no route
+// of the API takes to the runner whose stream it belongs to.
+//
+// It imports supervisor and supervisor/document. Only cmd and configs import
+// it.
+package api

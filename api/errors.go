@@ -1,0 +1,91 @@
+package api
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"go.uber.org/zap"
+
+	"penstock/supervisor"
+	"penstock/supervisor/document"
+)
+
+// lintAnswer carries the lints under the key that upstream answers with and
+// under the one that it documents.
+type lintAnswer struct {
+	LintingErrors []string `json:"linting_errors"`
+	LintErrors    []string `json:"lint_errors"`
+}
+
+// errNoRoute is upstream's answer to a path that nothing serves.
+var errNoRoute = fiber.NewError(fiber.StatusNotFound, "404 page not found")
+
+// statusOf is the one place where errors become statuses. What a caller did
+// is 4xx, what the server could not do is 5xx.
+func statusOf(err error) int {
+	var (
+		set      *supervisor.SetError
+		inUse    *supervisor.InUseError
+		fromHTTP *fiber.Error
+		yaml     *document.Error
+		tooLarge *tooLargeError
+	)
+	switch {
+	case errors.As(err, &set):
+		return statusOfSet(set)
+	case errors.As(err, &tooLarge):
+		return fiber.StatusRequestEntityTooLarge
+	case errors.As(err, &inUse), errors.Is(err, supervisor.ErrConflict):
+		return fiber.StatusConflict
+	case errors.Is(err, supervisor.ErrInvalid), errors.Is(err, supervisor.ErrExists), errors.As(err, &yaml):
+		return fiber.StatusBadRequest
+	case errors.Is(err, supervisor.ErrNotFound):
+		return fiber.StatusNotFound
+	case errors.Is(err, supervisor.ErrUnavailable), errors.Is(err, supervisor.ErrClosed):
+		return fiber.StatusServiceUnavailable
+	case errors.Is(err, errUnauthorized):
+		return fiber.StatusUnauthorized
+	case errors.As(err, &fromHTTP):
+		return fromHTTP.Code
+	}
+	return fiber.StatusInternalServerError
+}
+
+// statusOfSet is the worst status of the set's failures.
+func statusOfSet(set *supervisor.SetError) int {
+	worst := fiber.StatusBadRequest
+	for _, failure := range set.Failures {
+		worst = max(worst, statusOf(failure))
+	}
+	return worst
+}
+
+// textOf is what the answer says, with upstream's words where clients may
+// know them.
+func textOf(err error) string {
+	var fromHTTP *fiber.Error
+	switch {
+	case errors.As(err, &fromHTTP):
+		return fromHTTP.Message
+	case errors.Is(err, supervisor.ErrExists):
+		return "Stream already exists"
+	}
+	return "Error: " + strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// answerError is fiber's error handler.
+func (s *Server) answerError(c *fiber.Ctx, err error) error {
+	status := statusOf(err)
+	if status >= fiber.StatusInternalServerError {
+		s.log.Error("request failed", zap.String("method", c.Method()), zap.String("path", c.Path()), zap.Error(err))
+	}
+	c.Status(status)
+	var lint *supervisor.LintError
+	if errors.As(err, &lint) {
+		return c.JSON(lintAnswer{LintingErrors: lint.Lints, LintErrors: lint.Lints})
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMETextPlainCharsetUTF8)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	return c.SendString(textOf(err) + "\n")
+}

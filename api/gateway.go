@@ -1,0 +1,211 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"golang.org/x/net/http/httpguts"
+
+	"penstock/supervisor"
+)
+
+// remoteAddrHeader tells the runner the caller's address, which does not
+// travel over a unix socket.
+const remoteAddrHeader = "X-Penstock-Remote-Addr"
+
+// hopByHop are the headers that are about one connection only.
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// gateway forwards a request to the stream that serves its path.
+func (s *Server) gateway(c *fiber.Ctx) error {
+	body := bodyOf(c)
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := outgoing(ctx, c, body)
+	if err != nil {
+		cancel()
+		return fiber.NewError(fiber.StatusBadRequest, "Error: "+err.Error())
+	}
+	id, err := s.streams.Owner(r)
+	if err != nil {
+		cancel()
+		return errNoRoute
+	}
+	function, err := s.streams.Function(id)
+	if err != nil {
+		cancel()
+		return s.noFunction(c, id, err)
+	}
+
+	client := watchClient(c.Context().Conn(), body, cancel)
+	resp, err := function.RoundTrip(r)
+	if err != nil {
+		client.forget()
+		cancel()
+		return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, id, err)
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		client.forget()
+		return upgrade(c, resp, cancel)
+	}
+	if !body.consumed() {
+		// The runner has answered without it, and the transport may be reading
+		// it still.
+		_ = c.Context().Conn().SetReadDeadline(time.Unix(1, 0))
+		body.abandon()
+		c.Context().SetConnectionClose()
+	}
+	answer(c, resp, func() {
+		client.forget()
+		_ = resp.Body.Close()
+		cancel()
+	})
+	return nil
+}
+
+// noFunction answers for a stream without a runner. Its /ready says so in
+// the form that it always has.
+func (s *Server) noFunction(c *fiber.Ctx, id string, err error) error {
+	if errors.Is(err, supervisor.ErrUnavailable) && c.Path() == "/"+id+"/ready" {
+		return c.Status(fiber.StatusServiceUnavailable).JSON(fiber.Map{
+			"error": err.Error(), "statuses": []struct{}{},
+		})
+	}
+	return err
+}
+
+// outgoing makes the request to the runner out of the one that came in.
+func outgoing(ctx context.Context, c *fiber.Ctx, body *requestBody) (*http.Request, error) {
+	in := &c.Request().Header
+	target, err := url.ParseRequestURI(string(in.RequestURI()))
+	if err != nil {
+		return nil, fmt.Errorf("the request's path cannot be read: %w", err)
+	}
+	target.Scheme, target.Host = "http", "runner"
+	r := &http.Request{
+		Method: strings.Clone(c.Method()), URL: target, Host: string(in.Host()),
+		Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: http.NoBody,
+	}
+	if !body.consumed() {
+		r.Body = body
+		r.ContentLength = int64(max(in.ContentLength(), -1))
+	}
+	in.VisitAll(func(key, value []byte) { r.Header.Add(string(key), string(value)) })
+	upgrade := ""
+	if httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade") {
+		upgrade = r.Header.Get("Upgrade")
+	}
+	dropHopByHop(r.Header)
+	for _, name := range []string{"Host", "Content-Length", "Expect"} {
+		r.Header.Del(name)
+	}
+	if upgrade != "" {
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", upgrade)
+	}
+	if _, ok := r.Header["User-Agent"]; !ok {
+		// Empty keeps the transport from adding its own.
+		r.Header.Set("User-Agent", "")
+	}
+	r.Header.Set(remoteAddrHeader, c.Context().RemoteAddr().String())
+	return r.WithContext(ctx), nil
+}
+
+func dropHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range hopByHop {
+		h.Del(name)
+	}
+}
+
+// answer passes the runner's answer on. done is called when all of it was
+// sent, or could not be.
+func answer(c *fiber.Ctx, resp *http.Response, done func()) {
+	out := c.Response()
+	dropHopByHop(resp.Header)
+	out.SetStatusCode(resp.StatusCode)
+	out.Header.SetNoDefaultContentType(true)
+	for name, values := range resp.Header {
+		// The server sets these two by itself.
+		if name == "Content-Length" || name == "Date" {
+			continue
+		}
+		for _, value := range values {
+			out.Header.Add(name, value)
+		}
+	}
+	size := int(resp.ContentLength)
+	if c.Method() == fiber.MethodHead {
+		out.SkipBody = true
+		if size >= 0 {
+			out.Header.SetContentLength(size)
+		}
+		done()
+		return
+	}
+	// A stream's headers go out before its first message is there.
+	out.ImmediateHeaderFlush = size < 0
+	out.SetBodyStream(&answerBody{resp.Body, done}, size)
+}
+
+// answerBody is closed by the server once it has sent what there was.
+type answerBody struct {
+	io.Reader
+	done func()
+}
+
+func (b *answerBody) Close() error {
+	b.done()
+	return nil
+}
+
+// upgrade joins the client's connection with the runner's for a protocol of
+// their own, which is that of websockets.
+func upgrade(c *fiber.Ctx, resp *http.Response, cancel context.CancelFunc) error {
+	runner, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		cancel()
+		return errors.New("the runner's connection cannot be upgraded")
+	}
+	var head strings.Builder
+	fmt.Fprintf(&head, "HTTP/1.1 %s\r\n", resp.Status)
+	if err := resp.Header.Write(&head); err != nil {
+		cancel()
+		return fmt.Errorf("writing the answer's headers: %w", err)
+	}
+	head.WriteString("\r\n")
+	c.Context().HijackSetNoResponse(true)
+	c.Context().Hijack(func(client net.Conn) {
+		defer cancel()
+		defer runner.Close()
+		if _, err := io.WriteString(client, head.String()); err != nil {
+			return
+		}
+		toRunner := make(chan struct{})
+		go func() {
+			defer close(toRunner)
+			_, _ = io.Copy(runner, client)
+			_ = runner.Close()
+		}()
+		_, _ = io.Copy(client, runner)
+		// The runner has ended: so does the wait for more of the client's.
+		_ = client.SetReadDeadline(time.Unix(1, 0))
+		<-toRunner
+	})
+	return nil
+}

@@ -1,0 +1,65 @@
+package api
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// route is one path of the API with what /endpoints says of it.
+type route struct {
+	path        string
+	description string
+	handler     fiber.Handler
+}
+
+// apiRoutes are all paths of the API. What they do not take is the gateway's.
+func (s *Server) apiRoutes() []route {
+	return []route{
+		{"/ping", "Ping me.", s.ping},
+		{"/version", "Returns the service version.", s.serviceVersion},
+		{"/endpoints", "Returns this map of endpoints.", s.endpoints},
+		{"/ready", "Returns 200 OK if the inputs and outputs of all running streams are connected, otherwise a 503 is returned that names the others. If there are no active streams 200 is returned.", s.ready},
+		{"/streams", "GET: List all streams along with their status and uptimes. POST: Post an object of stream ids to stream configs, all streams will be replaced by this new set.", s.streamSet},
+		{"/streams/:id", "Perform CRUD operations on streams, supporting POST (Create), GET (Read), PUT (Update), PATCH (Patch update) and DELETE (Delete).", s.stream},
+		{"/streams/:id/stats", "GET a structured JSON object containing metrics for the stream.", s.streamStats},
+		{"/resources", "GET: List all resources with the streams that use them.", s.resourceList},
+		{"/resources/:type/:id", "POST: Create or replace a given resource configuration of a specified type. Types supported are `cache`, `input`, `output`, `processor` and `rate_limit`. GET and DELETE: read it, remove it.", s.resource},
+	}
+}
+
+func (s *Server) routes() {
+	s.app.Use(s.belowRoot, s.authenticate, trackBody)
+	for _, r := range s.apiRoutes() {
+		s.app.All(r.path, r.handler)
+	}
+	s.app.All("/*", s.gateway)
+}
+
+// belowRoot answers every path below the root path as well, as upstream does.
+// A stream that is called like the root path keeps its endpoints.
+func (s *Server) belowRoot(c *fiber.Ctx) error {
+	if s.cfg.RootPath == "" {
+		return c.Next()
+	}
+	rest, below := strings.CutPrefix(string(c.Request().Header.RequestURI()), s.cfg.RootPath)
+	if !below || !strings.HasPrefix(rest, "/") {
+		return c.Next()
+	}
+	if _, err := s.streams.Get(strings.TrimPrefix(s.cfg.RootPath, "/")); err == nil {
+		return c.Next()
+	}
+	c.Request().SetRequestURI(rest)
+	c.Path(string(c.Request().URI().Path()))
+	return c.RestartRouting()
+}
+
+// param is a path parameter, decoded and safe to keep.
+func param(c *fiber.Ctx, name string) string {
+	raw := strings.Clone(c.Params(name))
+	if decoded, err := url.PathUnescape(raw); err == nil {
+		return decoded
+	}
+	return raw
+}
