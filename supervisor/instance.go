@@ -102,13 +102,9 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) 
 	case limited.Err() != nil:
 		err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
 			"linting and building the config took longer than %s: look for mappings that compute constants at length", s.cfg.Timeouts.Prepare)}
-	case errors.Is(err, rpc.ErrUnavailable):
-		select {
-		case <-proc.Exited():
-			err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
-				"the runner %s while it built the config", proc.Exit())}
-		case <-time.After(deathNotice):
-		}
+	case diedSoon(proc, err):
+		err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
+			"the runner %s while it built the config", proc.Exit())}
 	}
 	proc.Kill()
 	return nil, rpc.Prepared{}, err
@@ -198,5 +194,19 @@ func (i *instance) alive() bool {
 		return false
 	default:
 		return true
+	}
+}
+
+// diedSoon reports whether err is because the process is dead or dying. The
+// connection can break a moment before the exit is noticed.
+func diedSoon(proc *process.Process, err error) bool {
+	if !errors.Is(err, rpc.ErrUnavailable) {
+		return false
+	}
+	select {
+	case <-proc.Exited():
+		return true
+	case <-time.After(deathNotice):
+		return false
 	}
 }

@@ -176,14 +176,12 @@ func (s *stream) create(ctx context.Context, sp spec, ready *instance) (err erro
 }
 
 // launch runs a prepared instance and makes it the current one. On an error
-// the instance is gone.
+// the instance is gone. A stream whose first message kills its runner has
+// started all the same: when exactly it died is no ground to answer otherwise.
 func (s *stream) launch(ctx context.Context, inst *instance) error {
 	ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
 	defer cancel()
-	if err := inst.proc.Run(ctx); err != nil {
-		if !inst.alive() {
-			err = fmt.Errorf("the runner %s: %w", inst.proc.Exit(), err)
-		}
+	if err := inst.proc.Run(ctx); err != nil && !diedSoon(inst.proc, err) {
 		inst.discard()
 		return fmt.Errorf("starting the stream: %w", err)
 	}

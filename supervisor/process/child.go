@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -27,6 +28,10 @@ type child struct {
 	running atomic.Bool
 	exited  chan struct{}
 	exit    Exit
+
+	// reaping guards the time from which the process's id may be another's.
+	reaping sync.Mutex
+	reaped  bool
 }
 
 var _ runner.Runner = (*child)(nil)
@@ -81,9 +86,9 @@ func (c *child) kill() {
 	if !c.started() {
 		return
 	}
-	select {
-	case <-c.exited:
-	default:
+	c.reaping.Lock()
+	defer c.reaping.Unlock()
+	if !c.reaped {
 		c.killGroup()
 	}
 }

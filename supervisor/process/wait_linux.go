@@ -10,8 +10,11 @@ import (
 // until it is reaped its group's id cannot be given to another.
 func (c *child) reap() {
 	awaitExit(c.cmd.Process)
+	c.reaping.Lock()
+	defer c.reaping.Unlock()
 	c.killGroup()
 	_ = c.cmd.Wait()
+	c.reaped = true
 }
 
 // awaitExit returns when the process has ended, without reaping it. A pidfd

@@ -1,0 +1,66 @@
+package rpc
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"penstock/rpc/runnerpb"
+)
+
+func TestPrepareRequestRoundTrip(t *testing.T) {
+	want := PrepareRequest{
+		StreamID:        "foo",
+		Config:          []byte("input: {}\n"),
+		Resources:       []Resource{{Type: "cache", ID: "c", Config: []byte("label: c"), Check: true}},
+		Environment:     map[string]string{"A": "1", "BYTES": "\xff\xfe"},
+		Chilled:         true,
+		AllowTests:      true,
+		PrefixEndpoints: true,
+		LogDir:          "/logs",
+		OrphanTimeout:   3 * time.Second,
+	}
+	wire, err := proto.Marshal(prepareRequestToProto(want))
+	require.NoError(t, err)
+	var back runnerpb.PrepareRequest
+	require.NoError(t, proto.Unmarshal(wire, &back))
+	assert.Equal(t, want, prepareRequestFromProto(&back))
+}
+
+func TestRejectionRoundTrip(t *testing.T) {
+	for _, want := range []*Rejection{
+		{Kind: RejectLint, Lints: []Lint{{Line: 1, Column: 2, Message: "m", Resource: "r"}}},
+		{Kind: RejectBuild, Message: "no"},
+		{Kind: RejectAddressInUse, Message: "busy"},
+	} {
+		assert.Equal(t, want, rejectionFromProto(rejectionToProto(want)))
+	}
+	assert.Equal(t, "lint error: (1,2) m", (&Rejection{Kind: RejectLint, Lints: []Lint{{1, 2, "m", ""}}}).Error())
+	assert.Equal(t, "lint error: (1,2) m (and 1 more)",
+		(&Rejection{Kind: RejectLint, Lints: []Lint{{1, 2, "m", ""}, {3, 4, "n", ""}}}).Error())
+}
+
+// TestTextThatIsNotUTF8 guards against one bad byte, from a message that a
+// stream read, losing the whole answer.
+func TestTextThatIsNotUTF8(t *testing.T) {
+	metrics := []Metric{
+		{Name: "a\xff", Labels: map[string]string{"k\xff": "v\xff"}, Number: 7},
+		{Name: "t", Labels: map[string]string{}, Timing: &Timing{1, 2, 3}},
+	}
+	for name, msg := range map[string]proto.Message{
+		"event":     eventToProto(Event{Finished: &Finished{Error: "e\xff", Metrics: metrics}}),
+		"ready":     readinessToProto(Readiness{Connections: []Connection{{Error: "e\xff"}}}),
+		"rejection": rejectionToProto(&Rejection{Kind: RejectLint, Message: "m\xff", Lints: []Lint{{Message: "l\xff"}}}),
+	} {
+		_, err := proto.Marshal(msg)
+		assert.NoError(t, err, name)
+	}
+	back := metricsFromProto(metricsToProto(metrics))
+	assert.Equal(t, int64(7), back[0].Number)
+	assert.Nil(t, back[0].Timing)
+	assert.Equal(t, metrics[1], back[1])
+	assert.Nil(t, eventFromProto(eventToProto(Event{})).Finished)
+}

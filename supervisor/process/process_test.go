@@ -1,0 +1,195 @@
+package process
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"penstock/rpc"
+)
+
+// patience bounds every wait of these tests.
+const patience = 20 * time.Second
+
+// runnerBinary is the real runner, built once.
+var runnerBinary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "penstock-process")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	runnerBinary = filepath.Join(dir, "penstock-runner")
+	build := exec.Command("go", "build", "-o", runnerBinary, "penstock/cmd/penstock-runner")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		println(err.Error())
+		return 1
+	}
+	return code
+}
+
+func launcher(t *testing.T) *Launcher {
+	t.Helper()
+	l, err := NewLauncher(runnerBinary, filepath.Join(t.TempDir(), "run"), patience)
+	require.NoError(t, err)
+	return l
+}
+
+func start(t *testing.T, l *Launcher) *Process {
+	t.Helper()
+	p, err := l.Start(context.Background())
+	require.NoError(t, err)
+	t.Cleanup(p.Kill)
+	return p
+}
+
+func awaitExited(t *testing.T, p *Process) {
+	t.Helper()
+	select {
+	case <-p.Exited():
+	case <-time.After(patience):
+		t.Fatal("the process does not exit")
+	}
+}
+
+func prepare(t *testing.T, p *Process, config string) {
+	t.Helper()
+	_, err := p.Prepare(context.Background(), rpc.PrepareRequest{
+		StreamID: "s", Config: []byte(config), LogDir: t.TempDir(), OrphanTimeout: time.Minute,
+	})
+	require.NoError(t, err)
+}
+
+const idle = `{input: {http_server: {path: /post}}, output: {drop: {}}}`
+
+func TestStartAndClose(t *testing.T) {
+	l := launcher(t)
+	p := start(t, l)
+	prepare(t, p, idle)
+	require.NoError(t, p.Run(context.Background()))
+
+	sid, err := syscall.Getpgid(p.PID())
+	require.NoError(t, err)
+	assert.Equal(t, p.PID(), sid, "a group of its own")
+
+	drained, err := p.Stop(context.Background(), patience)
+	require.NoError(t, err)
+	assert.True(t, drained)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p.Close(ctx)
+	awaitExited(t, p)
+	assert.Equal(t, Exit{}, p.Exit())
+	assert.Equal(t, "exited with code 0", p.Exit().String())
+	left, err := os.ReadDir(l.runDir)
+	require.NoError(t, err)
+	assert.Empty(t, left, "its folder is gone")
+	p.Kill()
+	p.Close(ctx)
+}
+
+func TestKillEndsWhatTheRunnerStarted(t *testing.T) {
+	p := start(t, launcher(t))
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	prepare(t, p, `{input: {subprocess: {name: /bin/sh, args: ["-c", "echo $$ > `+pidFile+`; exec /bin/sleep 600"]}}, output: {drop: {}}}`)
+	require.NoError(t, p.Run(context.Background()))
+	var grandchild string
+	require.Eventually(t, func() bool {
+		data, err := os.ReadFile(pidFile)
+		grandchild = strings.TrimSpace(string(data))
+		return err == nil && grandchild != ""
+	}, patience, 5*time.Millisecond)
+	p.Kill()
+	assert.Equal(t, syscall.SIGKILL, p.Exit().Signal)
+	assert.Contains(t, p.Exit().String(), "signal 9")
+	require.Eventually(t, func() bool {
+		stat, err := os.ReadFile("/proc/" + grandchild + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	}, patience, 5*time.Millisecond, "the grandchild is gone")
+}
+
+func TestPanicIsTheExitsMessage(t *testing.T) {
+	p := start(t, launcher(t))
+	prepare(t, p, `{input: {generate: {mapping: 'root.n = 9000000000000000000'}}, pipeline: {processors: [{mapping: 'root = range(0, this.n)'}]}, output: {drop: {}}}`)
+	_ = p.Run(context.Background())
+	awaitExited(t, p)
+	assert.Equal(t, 2, p.Exit().Code)
+	assert.Contains(t, p.Exit().Message, "panic: runtime error: makeslice: len out of range")
+}
+
+func TestCloseKillsARunnerThatHangs(t *testing.T) {
+	p := start(t, launcher(t))
+	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGSTOP))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	p.Close(ctx)
+	awaitExited(t, p)
+	assert.Equal(t, syscall.SIGKILL, p.Exit().Signal)
+}
+
+func TestStartEndsWithItsContext(t *testing.T) {
+	l := launcher(t)
+	hang := filepath.Join(t.TempDir(), "hang")
+	require.NoError(t, os.WriteFile(hang, []byte("#!/bin/sh\nsleep 600\n"), 0o700))
+	l.binary = hang
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err := l.Start(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	left, err := os.ReadDir(l.runDir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+
+	_, err = l.Start(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "nothing is started for a context that has ended")
+}
+
+func TestStartNamesWhatTheBinarySaid(t *testing.T) {
+	l := launcher(t)
+	broken := filepath.Join(t.TempDir(), "broken")
+	require.NoError(t, os.WriteFile(broken, []byte("#!/bin/sh\necho 'no such library' >&2\nexit 3\n"), 0o700))
+	l.binary = broken
+	_, err := l.Start(context.Background())
+	require.ErrorContains(t, err, "no such library")
+	require.ErrorContains(t, err, broken)
+}
+
+func TestNewLauncherRefuses(t *testing.T) {
+	notExecutable := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(notExecutable, nil, 0o600))
+	for _, binary := range []string{notExecutable, "/nowhere/penstock-runner"} {
+		_, err := NewLauncher(binary, t.TempDir(), patience)
+		require.ErrorContains(t, err, "--runner")
+		require.ErrorContains(t, err, binary)
+	}
+	_, err := NewLauncher(runnerBinary, filepath.Join(t.TempDir(), strings.Repeat("x", 90)), patience)
+	require.ErrorContains(t, err, "too long for unix sockets")
+}
+
+func TestTheSupervisorsEnvironmentStaysBehind(t *testing.T) {
+	t.Setenv("PENSTOCK_TEST_SECRET", "hidden")
+	p := start(t, launcher(t))
+	data, err := os.ReadFile(filepath.Join("/proc", p.child.ID(), "environ"))
+	if os.IsNotExist(err) {
+		t.Skip("no /proc on this system to look into")
+	}
+	require.NoError(t, err)
+	assert.NotContains(t, string(data), "PENSTOCK_TEST_SECRET")
+}
