@@ -76,8 +76,9 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	}
 	s.stream.Store(stream)
 	go func() {
-		// Serve ends when close closes the listener.
-		_ = http.Serve(s.listener, restoreRemoteAddr(stream.Handler())) //nolint:gosec // only the supervisor can reach the socket
+		// Serve ends when close closes the listener. It has no timeouts: only
+		// the supervisor can reach the socket.
+		_ = http.Serve(s.listener, restoreRemoteAddr(stream.Handler()))
 	}()
 	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String()}, nil
 }

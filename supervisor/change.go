@@ -72,7 +72,7 @@ func (s *stream) replaceInPlace(ctx context.Context, sp spec, timeout time.Durat
 func (s *stream) restore(ctx context.Context, cause error) error {
 	if err := s.startSpec(ctx); err != nil {
 		s.failed(err)
-		return fmt.Errorf("%w (the old stream was stopped for it and cannot be started again yet: %v)", cause, err)
+		return fmt.Errorf("%w (the old stream was stopped for it and cannot be started again yet: %s)", cause, err.Error())
 	}
 	s.log.Info("restored stream after a failed change", zap.Error(cause))
 	return cause

@@ -187,7 +187,7 @@ func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
 // DeleteResource removes a resource that nothing uses; else the error is an
 // *InUseError.
 func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
-	ctx, end, err := s.beginBulk(ctx)
+	_, end, err := s.beginBulk(ctx)
 	if err != nil {
 		return err
 	}

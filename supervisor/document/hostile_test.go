@@ -1,25 +1,31 @@
-package document
+package document_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"penstock/supervisor/document"
 )
 
+// bodyLimit is the size of the largest body that the API accepts by default.
 const bodyLimit = 4 << 20
 
 func fill(unit string) string { return strings.Repeat(unit, bodyLimit/len(unit)) }
 
-func numbered(format string, args int) string {
+// odd is for texts that are parsed to the end, which takes its time.
+func odd(unit string) string { return strings.Repeat(unit, bodyLimit/8/len(unit)) }
+
+// numbered fills the limit with a format that takes one number.
+func numbered(format string) string {
 	var b strings.Builder
 	for i := 0; b.Len() < bodyLimit; i++ {
-		a := make([]any, args)
-		for j := range a {
-			a[j] = i
-		}
-		fmt.Fprintf(&b, format, a...)
+		fmt.Fprintf(&b, format, i)
 	}
 	return b.String()
 }
@@ -32,78 +38,195 @@ func staircase(depth int) string {
 	return b.String()
 }
 
-var hostile = map[string]string{
-	"flow sequences": fill("["), "flow mappings": fill("{a: "), "flow both": fill("[{a: "),
-	"block entries": fill("- "), "explicit keys": fill("? "), "explicit values": fill(": "),
-	"anchors": numbered("a%d: &a%d x\n", 2), "anchors flow": numbered("&a%d x,", 1),
-	"aliases":     "a: &a x\nb: [" + fill("*a,") + "]",
-	"merge keys":  "a: &a {b: c}\n" + fill("? <<: *a\n"),
-	"merge lists": "a: &a {" + numbered("k%d: v,", 1)[:900_000] + "}\nb:\n  <<: [" + strings.Repeat("*a,", 1000) + "]\n",
-	"list":        "[" + fill("a,") + "]", "set": "{" + fill("a,") + "}",
-	"lines": fill("- a\n"), "empty": fill("-\n"), "keys": numbered("k%d: v\n", 1), "same keys": fill("k: v\n"),
-	"long key": fill("k") + ": v", "long quoted key": `"` + fill("k") + `": v`, "long keys": fill(strings.Repeat("k", 2000) + ": v\n"),
-	"long scalar": "a: " + fill("x"), "long words": "a: " + fill("x "), "long digits": "a: " + fill("1"), "long float": "a: 1." + fill("1_"),
-	"staircase": staircase(10_000), "wide stairs": fill(strings.Repeat(" ", 1000) + "a:\n"),
-	"spaces": fill(" "), "tabs": fill("\t"), "newlines": fill("\n"), "spaced": fill(strings.Repeat(" ", 511) + "a\n"),
-	"comments": fill("# x\n"), "comment": fill("#"), "comments after": fill("a # x\n"), "comments in": "[" + fill("a, # x\n") + "]",
-	"comments deep": "a:\n b:\n  c:\n   d: x\n" + fill("    # x\n") + "e: f\n", "comments under": fill("- # x\n  - a\n"),
-	"comment stairs": fill("- a:\n    b: c\n    # x\n  # x\n# x\n"),
-	"documents":      fill("---\n"), "more documents": fill("--- a\n"), "ends": fill("...\n"),
-	"directives": numbered("%%TAG !a%d! tag:a,2000:\n", 1), "versions": fill("%YAML 1.1\n"),
-	"tags": fill("!a "), "tagged": fill("- !a b\n"), "percent tags": "!" + fill("%41"),
-	"quotes": fill(`"`), "quote": `"` + fill("a"), "quote lines": `"` + fill("a\n") + `"`, "single": fill("'"), "escapes": `"` + fill(`\x41`) + `"`,
-	"literal": "a: |\n" + fill("  x\n"), "folded": "a: >\n" + fill("  x\n\n"), "blank literal": "a: |\n" + fill("\n"), "literals": fill("- |\n x\n"),
-	"colons": fill(":"), "commas": fill(","), "dashes": fill("-"), "questions": fill("?"), "question flow": "{" + fill("?,"), "colon flow": "{" + fill(":,"),
-	"closed": fill("[]"), "closers": fill("]"), "nulls": fill("\x00"), "bom": fill("\ufeff"), "not utf8": fill("\xff"),
-	"expressions": "a: " + fill("${A}"), "opened expressions": "a: " + fill("${A:"), "nested expressions": "a: " + fill("${A:${B}"), "expressions closed once": "a: ${A} " + fill("${A:${B"),
-	"private use": "a: ${A} " + fill("\ue000\ue001"), "hex": "a: ${A} " + fill("e0f0"),
-	"expression keys": numbered("${A%d}: v\n", 1), "expression list": "[" + fill("${A},") + "]", "dollars": "a: " + fill("$"), "opened": "a: " + fill("${"), "escaped": "a: " + fill("${{A"),
-	"json escapes": `{"a":"` + fill(`\/`) + `"}`, "json surrogates": `{"a":"` + fill(`\ud83d\ude00`) + `"}`,
-	"bomb": bomb(30, 9), "big bomb": bomb(30, 2), "byte bomb": "a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a,", 50_000) + "]",
-	"merge bomb": mergeBomb(), "self": "try: &p [*p]", "windows": fill("- a\r\n"), "nel": fill("a\u0085"),
-}
-
+// bomb names, at each level, the level before it many times.
 func bomb(levels, width int) string {
-	var b strings.Builder
+	b := &strings.Builder{}
 	b.WriteString("a0: &a0 [x]\n")
 	for i := 1; i < levels; i++ {
-		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d,", i-1), width), ","))
+		names := strings.Repeat(fmt.Sprintf("*a%d,", i-1), width)
+		fmt.Fprintf(b, "a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(names, ","))
 	}
 	return b.String()
 }
 
-func mergeBomb() string {
-	var b strings.Builder
+// mergeChain grows a mapping by one key with each merge.
+func mergeChain(length int) string {
+	b := &strings.Builder{}
 	b.WriteString("a0: &a0 {k0: v}\n")
-	for i := 1; i < 30_000; i++ {
-		fmt.Fprintf(&b, "a%d: &a%d {<<: *a%d, k%d: v}\n", i, i, i-1, i)
+	for i := 1; i < length; i++ {
+		fmt.Fprintf(b, "a%d: &a%d {<<: *a%d, k%d: v}\n", i, i, i-1, i)
 	}
 	return b.String()
 }
 
-func TestTmpHostile(t *testing.T) {
-	for name, text := range hostile {
-		for fn, parse := range map[string]func([]byte) error{
-			"doc": func(b []byte) error { _, err := Parse(b); return err },
-			"set": func(b []byte) error { _, err := ParseSet(b); return err },
-			"res": func(b []byte) error { _, err := ParseResources(b); return err },
-		} {
-			start := cpu()
-			err := parse([]byte(text))
-			d := cpu() - start
-			msg := "<nil>"
-			if err != nil {
-				msg = err.Error()
-			}
-			if d > 150*time.Millisecond {
-				fmt.Printf("%-22s %s %6dms %.110s\n", name, fn, d.Milliseconds(), msg)
-			}
-		}
+// mergeLists looks at many entries and takes few.
+func mergeLists(lists, width int) string {
+	return "a: &a {k: v, l: w}\nb:\n" + strings.Repeat("- <<: ["+strings.Repeat("*a,", width)+"]\n", lists)
+}
+
+// Texts that are refused, with a part of what the client is told.
+var refused = map[string]struct{ text, want string }{
+	"flow sequences":    {fill("["), "nests more than 100 deep"},
+	"flow mappings":     {fill("{a: "), "nests more than 100 deep"},
+	"both":              {fill("[{a: "), "nests more than 100 deep"},
+	"just too deep":     {strings.Repeat("[", 101) + strings.Repeat("]", 101), "line 1, column 102: the document nests more than 100 deep"},
+	"too deep by alias": {deepByAlias(), "line 2, column 23: the document nests more than 100 deep"},
+	"block entries":     {fill("- "), "nests more than 100 deep"},
+	"explicit keys":     {fill("? "), "nests more than 100 deep"},
+	"explicit values":   {fill(": "), "nests more than 100 deep"},
+	"staircase":         {staircase(10_000), "line 101, column 103: the document nests more than 100 deep"},
+	"same stairs":       {fill(strings.Repeat(" ", 1000) + "a:\n"), "already defined at line 1"},
+	"anchors":           {numbered("a: &a%d x\n"), "more than 100000 nodes"},
+	"aliases":           {"a: &a x\nb: [" + fill("*a,") + "]", "more than 100000 nodes"},
+	"merge keys":        {"a: &a {b: c}\n" + fill("? <<: *a\n"), "more than 100000 nodes"},
+	"merge chain":       {mergeChain(2000), "expands to more than 100000 nodes"},
+	"merge lists":       {mergeLists(3, 19_000), "expands to more than 100000 nodes: use fewer merge keys"},
+	"list":              {"[" + fill("a,") + "]", "more than 100000 nodes"},
+	"set":               {"{" + fill("a,") + "}", "more than 100000 nodes"},
+	"keys in a flow":    {"{" + fill("?,"), "more than 100000 nodes"},
+	"values in a flow":  {"{" + fill(":,"), "more than 100000 nodes"},
+	"empty lists":       {fill("[]"), "more than 100000 nodes"},
+	"lines":             {fill("- a\n"), "line 100001, column 1: the document has more than 100000 nodes"},
+	"windows lines":     {fill("- a\r\n"), "line 100001, column 1: the document has more than 100000 nodes"},
+	"empty entries":     {fill("-\n"), "more than 100000 nodes"},
+	"keys":              {numbered("k%d: v\n"), "more than 100000 nodes"},
+	"literals":          {fill("- |\n x\n"), "more than 100000 nodes"},
+	"quotes":            {fill(`"`), "more than 100000 nodes"},
+	"tagged":            {fill("- !a b\n"), "more than 100000 nodes"},
+	"more documents":    {fill("--- a\n"), "more than 100000 nodes"},
+	"commented entries": {fill("- # x\n  - a\n"), "more than 100000 nodes"},
+	"expression keys":   {numbered("${A%d}: v\n"), "more than 100000 ${...} expressions"},
+	"expression list":   {"[" + fill("${A},") + "]", "more than 100000 ${...} expressions"},
+	"expressions":       {"a: " + fill("${A}"), "more than 100000 ${...} expressions"},
+	"bomb":              {bomb(30, 9), "line 6, column 5: the document expands to more than 100000 nodes"},
+	"slow bomb":         {bomb(60, 2), "expands to more than 100000 nodes"},
+	"bomb of bytes":     {"a: &a " + strings.Repeat("x", 1<<20) + "\nb: [" + strings.Repeat("*a,", 30_000) + "]", "aliases add more than 16 MiB"},
+	"self":              {"try: &p [*p]", "the alias *p contains itself"},
+	"documents":         {fill("---\n"), "more than one YAML document"},
+	"ends":              {fill("...\n"), "yaml: "},
+	"directives":        {numbered("%%TAG !a%d! tag:a,2000:\n"), "more than 16 directives"},
+	"versions":          {fill("%YAML 1.1\n"), "more than 16 directives"},
+	"tags":              {fill("!a "), "yaml: "},
+	"open quote":        {`"` + fill("a"), "yaml: found unexpected end of stream"},
+	"long key":          {fill("k") + ": v", "yaml: "},
+	"long quoted key":   {`"` + fill("k") + `": v`, "yaml: "},
+	"long keys":         {fill(strings.Repeat("k", 2000) + ": v\n"), "yaml: "},
+	"colons":            {fill(":"), "yaml: "},
+	"commas":            {fill(","), "yaml: "},
+	"closers":           {fill("]"), "yaml: "},
+	"tabs":              {fill("\t"), "yaml: "},
+	"zeros":             {fill("\x00"), "yaml: control characters are not allowed"},
+	"not UTF-8":         {fill("\xff"), "not UTF-8"},
+	"open expressions":  {"a: " + fill("${A:"), "yaml: "},
+}
+
+// Texts that are odd and long, and still right.
+var accepted = map[string]string{
+	"a long word":            "a: " + odd("x"),
+	"many words":             "a: " + odd("x "),
+	"digits":                 "a: " + odd("1"),
+	"a float":                "a: 1." + odd("1_"),
+	"spaces":                 odd(" "),
+	"lines":                  odd("\n"),
+	"spaced":                 odd(strings.Repeat(" ", 511) + "a\n"),
+	"comments":               odd("# x\n"),
+	"a comment":              odd("#"),
+	"deep comments":          "a:\n b:\n  c:\n   d: x\n" + odd("    # x\n") + "e: f\n",
+	"escapes":                `"` + odd(`\x41`) + `"`,
+	"apostrophes":            odd("'"),
+	"a literal":              "a: |\n" + odd("  x\n"),
+	"a folded":               "a: >\n" + odd("  x\n\n"),
+	"an empty literal":       "a: |\n" + odd("\n"),
+	"dashes":                 odd("-"),
+	"questions":              odd("?"),
+	"dollars":                "a: " + odd("$"),
+	"escaped":                "a: " + odd("${{A"),
+	"escaped, closed late":   "a: " + odd("${{A:") + "}" + odd("x") + "}",
+	"opened":                 "a: " + odd("${"),
+	"closed once":            "a: ${A} " + odd("${A:${B"),
+	"half closed":            "a: " + odd("${A:${B}"),
+	"private use":            "a: ${A} " + odd("\ue000\ue001"),
+	"hexadecimal":            "a: ${A} " + odd("e0f0"),
+	"json escapes":           `{"a":"` + odd(`\/`) + `"}`,
+	"json surrogates":        `{"a":"` + odd(`\ud83d\ude00`) + `"}`,
+	"anchors in one":         odd("&a x,"),
+	"byte order marks":       odd("\ufeff"),
+	"a bomb that did not go": bomb(4, 9),
+	"a merge chain":          mergeChain(100),
+}
+
+func deepByAlias() string {
+	return "a: &a " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\nb: " +
+		strings.Repeat("[", 60) + "*a" + strings.Repeat("]", 60) + "\n"
+}
+
+// inTime fails the test when something takes far longer than linear time does
+// on a busy machine.
+func inTime(t *testing.T, run func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("still busy after a minute")
 	}
 }
 
-func cpu() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+func TestHostileTextsAreRefused(t *testing.T) {
+	for name, c := range refused {
+		t.Run(name, func(t *testing.T) {
+			inTime(t, func() {
+				_, err := document.Parse([]byte(c.text))
+				var e *document.Error
+				if assert.ErrorAs(t, err, &e) {
+					assert.Contains(t, err.Error(), c.want)
+					assert.NotContains(t, err.Error(), "\n")
+					assert.Less(t, len(err.Error()), 300)
+				}
+			})
+		})
+	}
+}
+
+func TestHostileMembersAreRefused(t *testing.T) {
+	for name, text := range map[string]string{"bomb": bomb(30, 9), "self": "x: {try: &p [*p]}", "deep": "x: " + fill("["), "merge chain": mergeChain(2000)} {
+		t.Run(name, func(t *testing.T) {
+			inTime(t, func() {
+				var e *document.Error
+				_, err := document.ParseSet([]byte(text))
+				assert.ErrorAs(t, err, &e)
+				_, err = document.ParseResources([]byte(text))
+				assert.ErrorAs(t, err, &e)
+			})
+		})
+	}
+}
+
+func TestOddTextsAreAccepted(t *testing.T) {
+	for name, text := range accepted {
+		t.Run(name, func(t *testing.T) {
+			inTime(t, func() {
+				_, err := document.Parse([]byte(text))
+				assert.NoError(t, err)
+			})
+		})
+	}
+}
+
+// The refusal itself must cost next to nothing: that is the guard's purpose.
+func TestRefusalsAllocateLittle(t *testing.T) {
+	for _, name := range []string{"flow sequences", "list", "bomb", "self", "merge chain", "aliases"} {
+		text := []byte(refused[name].text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := document.Parse(text)
+		runtime.ReadMemStats(&after)
+		require.Error(t, err)
+		// The text's copies and what 100,000 nodes at most can take.
+		assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2*len(text)+(16<<20)), name)
+	}
 }
