@@ -1,0 +1,161 @@
+# Penstock's build. `make help` lists what there is; everything a target needs
+# beyond Go itself is built or installed by the target.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO    ?= go
+BIN   ?= bin
+TOOLS := bin/tools
+
+# The date is the commit's, not the clock's: the same source gives the same
+# binaries, and an unchanged tree links nothing anew.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+DATE    ?= $(shell git show -s --format=%cI HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.built=$(DATE)
+
+# What `make test` runs: PKG chooses packages, TESTFLAGS adds flags of go test.
+PKG          ?= ./...
+TESTFLAGS    ?=
+TEST_TIMEOUT ?= 20m
+# How long each fuzz target of `make fuzz` runs.
+FUZZTIME     ?= 10s
+# Arguments of the benchmark: make bench ARGS='-h'.
+ARGS         ?=
+
+PROTO_OUT := rpc/runnerpb
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the static binaries penstock and penstock-runner into bin/
+	@mkdir -p $(BIN)
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/penstock ./cmd/penstock-runner
+
+# exec: the shell makes way, so that signals reach the server itself.
+.PHONY: run
+run: build ## Serve the example streams on 127.0.0.1:4195 until Ctrl-C
+	@exec $(BIN)/penstock serve --data-dir .penstock -r 'configs/resources/*.yaml' configs/examples
+
+.PHONY: clean
+clean: ## Remove bin/ and the data of `make run`
+	@rm -rf bin .penstock
+
+##@ Prove
+
+.PHONY: test
+test: $(TOOLS)/gotestsum ## Run every test with the race detector; PKG, TESTFLAGS narrow it
+	@scripts/ensure-cc.sh
+	@mkdir -p bin
+	@CGO_ENABLED=1 $(TOOLS)/gotestsum --format standard-quiet --hide-summary=output --jsonfile bin/test.json -- \
+		-race -shuffle=on -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Print latency, memory and throughput against the bare engine
+	@$(GO) run ./integration/bench $(ARGS)
+
+.PHONY: check
+check: check-format check-modules check-house check-proto check-licenses check-platforms check-lint check-vulns ## Prove every rule of the house
+	@echo "check: all rules hold"
+
+# The parts of check. None needs a C compiler, and none is stopped by other
+# uncommitted work in the tree.
+check-%: export CGO_ENABLED := 0
+
+.PHONY: check-format
+check-format:
+	@echo "check: gofmt"
+	@files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [ -e "$$f" ] && echo "$$f"; done)); \
+	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+# The tools' own go.mod is not compared with `go mod tidy`, which would need
+# the test dependencies of every linter; building the tools proves it complete.
+.PHONY: check-modules
+check-modules:
+	@echo "check: go.mod"
+	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
+
+.PHONY: check-house
+check-house:
+	@echo "check: imports and files"
+	@$(GO) -C tools vet ./house ./licenses
+	@$(GO) -C tools test ./house ./licenses
+	@$(GO) -C tools run ./house ..
+
+.PHONY: check-proto
+check-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
+	@echo "check: protobuf"
+	@$(TOOLS)/buf lint
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(TOOLS)/buf generate --output "$$tmp"; \
+	diff -ru "$$tmp/$(PROTO_OUT)" $(PROTO_OUT) || { echo "$(PROTO_OUT) is not what its .proto generates: run make proto"; exit 1; }
+
+.PHONY: check-licenses
+check-licenses:
+	@echo "check: licences"
+	@$(GO) -C tools run ./licenses -check THIRD_PARTY_LICENSES.md ..
+
+.PHONY: check-platforms
+check-platforms:
+	@echo "check: go vet, and builds for darwin and linux/arm64"
+	@$(GO) vet ./...
+	@GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./...
+	@GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./...
+
+.PHONY: check-lint
+check-lint: $(TOOLS)/golangci-lint
+	@echo "check: golangci-lint"
+	@$(TOOLS)/golangci-lint config verify
+	@$(TOOLS)/golangci-lint run ./...
+	@cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./house/... ./licenses/...
+
+.PHONY: check-vulns
+check-vulns: $(TOOLS)/govulncheck
+	@echo "check: known vulnerabilities"
+	@scripts/vulns.sh $(TOOLS)/govulncheck
+
+##@ Generate
+
+.PHONY: proto
+proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Lint the .proto files and generate the Go code of rpc/runnerpb
+	@$(TOOLS)/buf lint
+	@$(TOOLS)/buf generate
+
+.PHONY: licenses
+licenses: ## Write THIRD_PARTY_LICENSES.md anew
+	@$(GO) -C tools run ./licenses -write THIRD_PARTY_LICENSES.md ..
+
+.PHONY: tools
+tools: $(addprefix $(TOOLS)/,buf golangci-lint gotestsum govulncheck protoc-gen-go protoc-gen-go-grpc) ## Build the pinned tools into bin/tools
+
+# Each tool is built once, from the versions in tools/go.mod.
+$(TOOLS)/buf:                 TOOL := github.com/bufbuild/buf/cmd/buf
+$(TOOLS)/golangci-lint:       TOOL := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/gotestsum:           TOOL := gotest.tools/gotestsum
+$(TOOLS)/govulncheck:         TOOL := golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/protoc-gen-go-grpc:  TOOL := google.golang.org/grpc/cmd/protoc-gen-go-grpc
+
+$(TOOLS)/buf $(TOOLS)/golangci-lint $(TOOLS)/gotestsum $(TOOLS)/govulncheck $(TOOLS)/protoc-gen-go-grpc: tools/go.mod tools/go.sum
+	@echo "building $(@F)"
+	@mkdir -p $(TOOLS)
+	@CGO_ENABLED=0 $(GO) -C tools build -ldflags '-s -w' -o ../$@ $(TOOL)
+
+# protoc-gen-go comes from the main module: the code it generates then always
+# fits the protobuf runtime it is linked with.
+$(TOOLS)/protoc-gen-go: go.mod go.sum
+	@echo "building $(@F)"
+	@mkdir -p $(TOOLS)
+	@CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+	@touch $@

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// module is the import path of the module the rules are about.
+const module = "penstock"
+
+// engine is the module that must stay out of the supervisor.
+const engine = "github.com/redpanda-data/benthos"
+
+// mayImport says, folder by folder, which of our own folders its code and its
+// tests may import directly. A folder that ends in /... stands for itself and
+// all below it. docs/architecture.md tells the reasons.
+var mayImport = map[string][]string{
+	"cmd/penstock":        {"configs", "api", "supervisor", "supervisor/document"},
+	"cmd/penstock-runner": {"runner"},
+	"configs":             {"api", "supervisor"},
+	"api":                 {"supervisor", "supervisor/document", "supervisor/stats"},
+	"supervisor":          {"rpc", "supervisor/..."},
+	"supervisor/process":  {"rpc"},
+	"supervisor/document": {},
+	"supervisor/stats":    {"rpc"},
+	"rpc":                 {"rpc/runnerpb"},
+	"rpc/runnerpb":        {},
+	"runner":              {"rpc", "runner/engine"},
+	"runner/engine":       {"rpc"},
+	"integration/...":     {"integration/..."},
+}
+
+// mayImportEngine lists the folders that may name the engine directly.
+var mayImportEngine = []string{"runner/engine", "cmd/penstock-runner", "integration/..."}
+
+// free lists binaries that must not hold the engine, by whatever way.
+var free = []string{"cmd/penstock"}
+
+// match tells whether folder is what pattern stands for.
+func match(pattern, folder string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return folder == base || strings.HasPrefix(folder, base+"/")
+	}
+	return folder == pattern
+}
+
+func matchAny(patterns []string, folder string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, folder) })
+}
+
+// judgeImport returns why a file in folder may not import what it imports, or
+// nothing.
+func judgeImport(folder, imported string) string {
+	if imported == engine || strings.HasPrefix(imported, engine+"/") {
+		if !matchAny(mayImportEngine, folder) {
+			return "imports " + imported + ": only " + strings.Join(mayImportEngine, ", ") + " may import the engine"
+		}
+		return ""
+	}
+	if imported != module && !strings.HasPrefix(imported, module+"/") {
+		return ""
+	}
+	target := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/")
+	if target == folder {
+		return "" // an external test of the package itself
+	}
+	allowed, known := allowedIn(folder)
+	switch {
+	case !known:
+		return "is in a folder without an import rule: add " + folder + " to tools/house/rules.go and docs/architecture.md"
+	case !matchAny(allowed, target):
+		return "imports " + imported + ": " + folder + " may import " + orNothing(allowed) + " of ours"
+	}
+	return ""
+}
+
+// allowedIn finds the rule for a folder: its own, or that of a tree it is in.
+func allowedIn(folder string) (allowed []string, known bool) {
+	if allowed, known = mayImport[folder]; known {
+		return allowed, true
+	}
+	for dir := folder; dir != "."; dir = path.Dir(dir) {
+		if allowed, known = mayImport[dir+"/..."]; known {
+			return allowed, true
+		}
+	}
+	return nil, false
+}
+
+func orNothing(list []string) string {
+	if len(list) == 0 {
+		return "nothing"
+	}
+	return strings.Join(list, ", ")
+}
