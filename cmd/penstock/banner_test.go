@@ -1,0 +1,76 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"penstock/configs"
+)
+
+func bannerFor(t *testing.T, addr string, cfg configs.Config, files ...string) string {
+	t.Helper()
+	bound, err := net.ResolveTCPAddr("tcp", addr)
+	require.NoError(t, err)
+	texts := make([][]byte, 0, len(files))
+	for _, file := range files {
+		texts = append(texts, []byte(file))
+	}
+	var b strings.Builder
+	require.NoError(t, writeBanner(&b, bound, cfg, texts))
+	return b.String()
+}
+
+func TestBannerTakesCurlLinesOfFiles(t *testing.T) {
+	got := bannerFor(t, "127.0.0.1:80", configs.Default(),
+		"# About.\n#\n#   curl http://127.0.0.1:4195/a/post -d x\n#   curl second\ninput: {}\n",
+		"input: {}\n# curl http://127.0.0.1:4195/too-late\n",
+		"\n#curling is no call\n# curl http://127.0.0.1:4195/b",
+	)
+	assert.Contains(t, got, "Penstock serves 3 streams\n  streams  http://127.0.0.1:80/streams\n  ready    http://127.0.0.1:80/ready\n")
+	assert.Contains(t, got, "Try\n  curl http://127.0.0.1:80/a/post -d x\n  curl http://127.0.0.1:80/b\n  curl http://127.0.0.1:80/streams\nCtrl-C")
+}
+
+func TestBannerWithoutPrefixHasGenericLines(t *testing.T) {
+	cfg := configs.Default()
+	cfg.Supervisor.PrefixStreamEndpoints = false
+	got := bannerFor(t, "127.0.0.1:80", cfg, "# curl http://127.0.0.1:4195/a/post")
+	assert.NotContains(t, got, "/a/post")
+	assert.Equal(t, bannerTries, strings.Count(got, "  curl http://127.0.0.1:80/streams"))
+}
+
+func TestBannerNamesAReachableAddress(t *testing.T) {
+	for addr, want := range map[string]string{
+		"0.0.0.0:80":  "http://127.0.0.1:80/ready",
+		"[::]:80":     "http://[::1]:80/ready",
+		"10.1.2.3:80": "http://10.1.2.3:80/ready",
+	} {
+		assert.Contains(t, bannerFor(t, addr, configs.Default()), want)
+	}
+}
+
+func TestBannerSendsTheToken(t *testing.T) {
+	cfg := configs.Default()
+	cfg.HTTP.Auth.TokenFile = "/run/token"
+	assert.Contains(t, bannerFor(t, "127.0.0.1:80", cfg),
+		`  curl -H "Authorization: Bearer $(cat '/run/token')" http://127.0.0.1:80/streams`+"\n")
+}
+
+func TestEveryExampleHasACurlLine(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join("..", "..", "configs", "examples", "*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		line, ok := curlLine(text)
+		require.True(t, ok, path)
+		id := strings.TrimSuffix(filepath.Base(path), ".yaml")
+		assert.True(t, strings.Contains(line, exampleURL+"/"+id+"/") || strings.Contains(line, exampleURL+"/streams/"+id+"/"), line)
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestErrorsAreOneLineAndExitCodeOne(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown verb", []string{"serv"}, "serv"},
+		{"unknown flag", []string{"serve", "--lissen", "x"}, "unknown flag: --lissen: see penstock serve --help"},
+		{"two settings out of range", []string{"serve", "--data-dir", dir, "--set", "concurrency=0", "--log-level", "loud"},
+			`concurrency is 0: it must be at least 1; log.level is "loud"`},
+		{"absent config", []string{"serve", "--data-dir", dir, "--config", filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
+		{"absent stream file", []string{"serve", "--data-dir", dir, filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
+		{"version takes no argument", []string{"version", "x"}, `unknown command "x"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			assert.Equal(t, 1, run(test.args, &stdout, &stderr))
+			assert.Empty(t, stdout.String())
+			assert.Regexp(t, `^penstock: [^\n]+\n$`, stderr.String())
+			assert.Contains(t, stderr.String(), test.want)
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var stdout, stderr strings.Builder
+	require.Equal(t, 0, run([]string{"version"}, &stdout, &stderr), stderr.String())
+	assert.Regexp(t, `^penstock \S+, built \S+, go\S+ \w+/\w+\n$`, stdout.String())
+}
+
+func TestHealthcheck(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/ping", "/below/ping":
+			_, _ = fmt.Fprint(w, "pong")
+		case "/slow/ping":
+			<-r.Context().Done()
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	// An address that was free a moment ago answers nothing.
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+
+	for _, test := range []struct {
+		name, url string
+		code      int
+		want      string
+	}{
+		{"answers", server.URL, 0, ""},
+		{"answers below a prefix", server.URL + "/below/", 0, ""},
+		{"another status", server.URL + "/elsewhere", 1, "404 Not Found"},
+		{"too slow", server.URL + "/slow", 1, "deadline exceeded"},
+		{"nobody there", "http://" + closed.Addr().String(), 1, "connection refused"},
+		{"no URL", "http://[", 1, "is no URL"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			assert.Equal(t, test.code, run([]string{"healthcheck", "--timeout", "300ms", "--url", test.url}, &stdout, &stderr))
+			assert.Contains(t, stderr.String(), test.want)
+		})
+	}
+}
+
+func TestWriteAddr(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "addr")
+	require.NoError(t, os.WriteFile(path, []byte("a much longer address of before\n"), 0o600))
+	require.NoError(t, writeAddr(path, "127.0.0.1:80"))
+
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "127.0.0.1:80\n", string(text))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, entries, 1, "a temporary file was left")
+
+	assert.ErrorContains(t, writeAddr(filepath.Join(dir, "absent", "addr"), "x"), "--addr-file")
+	// A folder cannot be replaced by a file.
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "folder"), 0o700))
+	assert.ErrorContains(t, writeAddr(filepath.Join(dir, "folder"), "x"), "folder")
+	entries, err = os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, entries, 2, "a temporary file was left")
+}
