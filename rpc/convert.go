@@ -12,6 +12,7 @@ import (
 func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 	out := &runnerpb.PrepareRequest{
 		Config:          r.Config,
+		ResourcesOnly:   r.ResourcesOnly,
 		StreamId:        r.StreamID,
 		Environment:     make(map[string][]byte, len(r.Environment)),
 		Chilled:         r.Chilled,
@@ -27,7 +28,7 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 	}
 	for _, res := range r.Resources {
 		out.Resources = append(out.Resources, &runnerpb.Resource{
-			Type: res.Type, Id: res.ID, Config: res.Config, Check: res.Check,
+			Type: res.Type, Id: res.ID, Config: res.Config, Check: res.Check, Posted: res.Posted,
 		})
 	}
 	return out
@@ -36,6 +37,7 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 	out := PrepareRequest{
 		Config:          r.GetConfig(),
+		ResourcesOnly:   r.GetResourcesOnly(),
 		StreamID:        r.GetStreamId(),
 		Environment:     make(map[string]string, len(r.GetEnvironment())),
 		Chilled:         r.GetChilled(),
@@ -49,7 +51,7 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 	}
 	for _, res := range r.GetResources() {
 		out.Resources = append(out.Resources, Resource{
-			Type: res.GetType(), ID: res.GetId(), Config: res.GetConfig(), Check: res.GetCheck(),
+			Type: res.GetType(), ID: res.GetId(), Config: res.GetConfig(), Check: res.GetCheck(), Posted: res.GetPosted(),
 		})
 	}
 	return out

@@ -15,9 +15,10 @@ func TestPrepareRequestRoundTrip(t *testing.T) {
 	want := PrepareRequest{
 		StreamID:        "foo",
 		Config:          []byte("input: {}\n"),
-		Resources:       []Resource{{Type: "cache", ID: "c", Config: []byte("label: c"), Check: true}},
+		Resources:       []Resource{{Type: "cache", ID: "c", Config: []byte("label: c"), Check: true, Posted: []byte("{}")}},
 		Environment:     map[string]string{"A": "1", "BYTES": "\xff\xfe"},
 		Chilled:         true,
+		ResourcesOnly:   true,
 		AllowTests:      true,
 		PrefixEndpoints: true,
 		LogDir:          "/logs",

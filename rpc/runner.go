@@ -36,9 +36,11 @@ type Runner interface {
 type PrepareRequest struct {
 	// StreamID names the stream in logs and, with PrefixEndpoints, in paths.
 	StreamID string
-	// Config is the stream's config. When it is empty only the resources are
-	// checked, and the runner cannot Run.
+	// Config is the stream's config.
 	Config []byte
+	// ResourcesOnly says that there is no stream: the resources are checked,
+	// and the runner cannot Run.
+	ResourcesOnly bool
 	// Resources can be used by the config, each under its id.
 	Resources []Resource
 	// Environment is what ${VAR} and the engine's env() resolve to.
@@ -65,6 +67,9 @@ type Resource struct {
 	Config []byte
 	// Check asks for this one to be linted and built.
 	Check bool
+	// Posted is the config as it was posted, which is what is linted. It need
+	// only be there with Check.
+	Posted []byte
 }
 
 // Prepared describes a stream that is ready to run.

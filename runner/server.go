@@ -71,7 +71,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	if err != nil {
 		return rpc.Prepared{}, err
 	}
-	if len(req.Config) == 0 {
+	if req.ResourcesOnly {
 		return rpc.Prepared{}, nil
 	}
 	s.stream.Store(stream)

@@ -88,9 +88,5 @@ func (s *Supervisor) Function(id string) (http.RoundTripper, error) {
 	if v.active() {
 		return v.current.transport, nil
 	}
-	reason := v.reason
-	if reason == "" {
-		reason = "it is " + string(v.state)
-	}
-	return nil, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, reason)
+	return nil, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
 }

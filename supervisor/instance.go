@@ -99,7 +99,7 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) 
 	case errors.As(err, &rejection):
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case limited.Err() != nil:
+	case errors.Is(err, context.DeadlineExceeded):
 		err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
 			"linting and building the config took longer than %s: look for mappings that compute constants at length", s.cfg.Timeouts.Prepare)}
 	case diedSoon(proc, err):

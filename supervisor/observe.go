@@ -60,6 +60,18 @@ func (s *stream) snapshot() Snapshot {
 	return snap
 }
 
+// whyDown says why a stream that is not active is not.
+func (v *view) whyDown() string {
+	switch {
+	case v.reason != "":
+		return v.reason
+	case v.current != nil && !v.current.alive():
+		// Its actor has not taken note yet.
+		return "its runner " + v.current.proc.Exit().String()
+	}
+	return "it is " + string(v.state)
+}
+
 // Get returns one stream, or ErrNotFound.
 func (s *Supervisor) Get(id string) (Snapshot, error) {
 	st, err := s.find(id)
@@ -120,6 +132,9 @@ func (v *view) fault(ctx context.Context) string {
 	case StateBackoff:
 		return v.reason + "; it will be started again"
 	default:
+		if v.reason != "" {
+			return fmt.Sprintf("it is %s again: %s", v.state, v.reason)
+		}
 		return "it is " + string(v.state)
 	}
 	readiness, err := v.current.proc.Ready(ctx)

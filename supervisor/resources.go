@@ -15,6 +15,11 @@ import (
 // resourceTypes are the types of component a resource can be.
 var resourceTypes = []string{"cache", "input", "output", "processor", "rate_limit"}
 
+// ErrResourceType is an InvalidError, in upstream's words, for a type that no
+// resource can have.
+var ErrResourceType error = &InvalidError{
+	"Var `type` must be set to one of `cache`, `input`, `output`, `processor` or `rate_limit`"}
+
 // Resource is a component that streams use by its id. Each stream has an
 // instance of its own.
 type Resource struct {
@@ -67,7 +72,11 @@ func toRPC(byID map[string]storedResource, check string) []rpc.Resource {
 	out := make([]rpc.Resource, 0, len(byID))
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
 		res := byID[id]
-		out = append(out, rpc.Resource{Type: res.typ, ID: id, Config: res.labelled.Text(), Check: id == check})
+		r := rpc.Resource{Type: res.typ, ID: id, Config: res.labelled.Text()}
+		if id == check {
+			r.Check, r.Posted = true, res.doc.Text()
+		}
+		out = append(out, r)
 	}
 	return out
 }
@@ -96,6 +105,10 @@ func mentioned(doc *document.Document, byID map[string]storedResource) map[strin
 func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *document.Document, ch Change) error {
 	if err := checkResource(typ, id); err != nil {
 		return err
+	}
+	if doc.Value() == nil {
+		// In upstream's words; with a label it would no longer be empty.
+		return &InvalidError{"(0,1) invalid type !!null, expected object"}
 	}
 	labelled, err := doc.With("label", id)
 	if err != nil {
@@ -131,12 +144,13 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 // checkResource has a throwaway runner lint and build the resource with id.
 func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map[string]storedResource, chilled bool) error {
 	req := s.prepareRequest("", toRPC(candidate, id))
+	req.ResourcesOnly = true
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
 	req.LogDir = ""
 	proc, _, err := s.startPrepared(ctx, req)
 	if err != nil {
-		return explain(err, nil, func(id string) *document.Document { return candidate[id].labelled })
+		return explain(err, nil, func(id string) *document.Document { return candidate[id].doc })
 	}
 	proc.Kill()
 	return nil
@@ -156,7 +170,7 @@ func (s *Supervisor) usersOf(id string, byID map[string]storedResource) []*membe
 
 func checkResource(typ, id string) error {
 	if !slices.Contains(resourceTypes, typ) {
-		return &InvalidError{"Var `type` must be set to one of `cache`, `input`, `output`, `processor` or `rate_limit`"}
+		return ErrResourceType
 	}
 	return checkID(id)
 }
@@ -176,6 +190,9 @@ func (s *Supervisor) Resources() []Resource {
 
 // GetResource returns one resource, or ErrNotFound.
 func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
+	if err := checkResource(typ, id); err != nil {
+		return Resource{}, err
+	}
 	byID := s.resources.snapshot()
 	res, ok := byID[id]
 	if !ok || res.typ != typ {

@@ -141,7 +141,12 @@ func (s *Supervisor) applyAll(ctx context.Context, members []*member, timeout ti
 	waiting := slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return m.inst != nil })
 	ready := slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return m.inst == nil })
 	for _, part := range [][]*member{ready, waiting} {
-		s.each(part, func(m *member) { m.err = s.apply(ctx, m, timeout) })
+		// All at once, so that each stop gets the whole timeout.
+		var wg sync.WaitGroup
+		for _, m := range part {
+			wg.Go(func() { m.err = s.apply(ctx, m, timeout) })
+		}
+		wg.Wait()
 	}
 	failures := map[string]error{}
 	for _, m := range members {

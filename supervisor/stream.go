@@ -228,11 +228,15 @@ func (s *stream) ended(inst *instance, finished *rpc.Finished) {
 	}
 	s.current = nil
 	s.ranFor = time.Since(inst.startedAt)
-	inst.transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), s.sup.cfg.Timeouts.RPC)
-	defer cancel()
-	inst.proc.Close(ctx)
-	inst.unwatch()
+	// The end is told before the process is: nobody is to see a dead process
+	// and not know why.
+	defer func() {
+		inst.transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), s.sup.cfg.Timeouts.RPC)
+		defer cancel()
+		inst.proc.Close(ctx)
+		inst.unwatch()
+	}()
 
 	if finished != nil {
 		s.last = finished.Metrics

@@ -98,6 +98,11 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 	}
 }
 
+// connectionGrace is how long connections may stay open once every stream has
+// ended. Nothing but the end of an answer is left to send by then, and a
+// client that connected ahead of time to say nothing would stay for ever.
+const connectionGrace = time.Second
+
 // shutdown ends the server and every stream, at most within timeout. Both at
 // once: a client that follows a stream's output holds its request until that
 // stream has ended.
@@ -113,11 +118,16 @@ func shutdown(kill context.Context, timeout time.Duration, server *api.Server, s
 		}
 		served <- server.Shutdown(ctx)
 	}()
-	err := errors.Join(sup.Close(ctx), <-served)
-	if kill.Err() != nil {
-		return errors.New("stopped by a second signal: the streams had not drained")
+	err := sup.Close(ctx)
+	grace := time.AfterFunc(connectionGrace, cancel)
+	defer grace.Stop()
+	if served := <-served; served != nil {
+		log.Info("closing connections that are still open", zap.NamedError("reason", served))
 	}
-	if err != nil {
+	switch {
+	case kill.Err() != nil:
+		return errors.New("stopped by a second signal: the streams may not have drained")
+	case err != nil:
 		return fmt.Errorf("cannot stop cleanly: %w", err)
 	}
 	log.Info("stopped")

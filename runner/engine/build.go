@@ -22,7 +22,7 @@ func lint(env *service.Environment, req rpc.PrepareRequest) *rpc.Rejection {
 		return nil
 	}
 	var found []rpc.Lint
-	if len(req.Config) > 0 {
+	if !req.ResourcesOnly {
 		schema := env.CoreConfigSchema("", "")
 		if req.AllowTests {
 			schema.Field(service.NewAnyListField("tests").Optional())
@@ -36,7 +36,7 @@ func lint(env *service.Environment, req rpc.PrepareRequest) *rpc.Rejection {
 		if !res.Check {
 			continue
 		}
-		lints, err := env.NewComponentConfigLinter().LintYAML(res.Type, res.Config)
+		lints, err := env.NewComponentConfigLinter().LintYAML(res.Type, res.Posted)
 		if rejection := collect(&found, lints, err, res.ID); rejection != nil {
 			return rejection
 		}
@@ -48,13 +48,14 @@ func lint(env *service.Environment, req rpc.PrepareRequest) *rpc.Rejection {
 }
 
 // collect appends lints. A missing variable is no lint upstream but a config
-// that cannot be read.
+// that cannot be read. The engine gives its type to other lints as well; only
+// the variable's has no column.
 func collect(found *[]rpc.Lint, lints []service.Lint, err error, resource string) *rpc.Rejection {
 	if err != nil {
 		return &rpc.Rejection{Kind: rpc.RejectBuild, Message: err.Error()}
 	}
 	for _, l := range lints {
-		if l.Type == service.LintMissingEnvVar {
+		if l.Type == service.LintMissingEnvVar && l.Column == 0 {
 			return &rpc.Rejection{Kind: rpc.RejectBuild, Message: l.What}
 		}
 		*found = append(*found, rpc.Lint{Line: l.Line, Column: l.Column, Message: l.What, Resource: resource})
@@ -71,7 +72,7 @@ func build(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logger
 	b.SetHTTPMux(mux)
 
 	config := string(req.Config)
-	if config == "" {
+	if req.ResourcesOnly {
 		config = idleConfig
 	}
 	if err := b.SetYAML(config); err != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +29,8 @@ type endpoints struct {
 	router   *mux.Router
 	handlers map[string]http.HandlerFunc
 	ready    http.HandlerFunc
+	// outputs are the streaming handlers of http_server outputs.
+	outputs []http.HandlerFunc
 }
 
 func newEndpoints(streamID string, prefixed bool) *endpoints {
@@ -48,9 +48,13 @@ func newEndpoints(streamID string, prefixed bool) *endpoints {
 
 // HandleFunc is called by the engine for every endpoint of the stream.
 func (e *endpoints) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
-	own := isStreamReady(handler)
 	e.register(e.place(pattern), handler)
-	if !own {
+	if isOutputStream(handler) {
+		e.mu.Lock()
+		e.outputs = append(e.outputs, handler)
+		e.mu.Unlock()
+	}
+	if !isStreamReady(handler) {
 		return
 	}
 	e.mu.Lock()
@@ -147,8 +151,7 @@ func (e *endpoints) readiness() (rpc.Readiness, error) {
 // stream itself, from an http_server component's whose path happens to be
 // /ready as well. The mux is told a path and a function and nothing else.
 func isStreamReady(handler func(http.ResponseWriter, *http.Request)) bool {
-	fn := runtime.FuncForPC(reflect.ValueOf(handler).Pointer())
-	return fn != nil && strings.Contains(fn.Name(), "/internal/stream.New.")
+	return strings.Contains(nameOf(handler), "/internal/stream.New.")
 }
 
 // recorder keeps the answer of a handler that is called in this process.

@@ -102,6 +102,9 @@ func (s *Stream) Stop(ctx context.Context) error {
 		// Nothing ran, so nothing can be lost; the process ends next.
 		return errStopped
 	}
+	nudging, done := context.WithCancel(ctx)
+	defer done()
+	go s.nudge(nudging)
 	return s.stream.Stop(ctx)
 }
 

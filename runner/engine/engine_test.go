@@ -116,6 +116,15 @@ func TestRejections(t *testing.T) {
 		_, err := prepare(t, "input:\n  generate:\n    mapping: root = 1\n    nope: 1\noutput: {drop: {}}\n")
 		assert.Equal(t, []rpc.Lint{{Line: 4, Column: 1, Message: "field nope not recognised"}}, rejected(t, err).Lints)
 	})
+	t.Run("invalid option", func(t *testing.T) {
+		// The engine types this lint as a missing variable.
+		_, err := prepare(t, "input: {generate: {mapping: root = 1}}\noutput: {broker: {pattern: nope, outputs: [{drop: {}}]}}\n")
+		assert.Equal(t, []rpc.Lint{{Line: 2, Column: 1, Message: "value nope is not a valid option for this field"}}, rejected(t, err).Lints)
+	})
+	t.Run("empty", func(t *testing.T) {
+		_, err := prepare(t, "")
+		assert.Equal(t, []rpc.Lint{{Line: 0, Column: 1, Message: "expected object value, got !!null"}}, rejected(t, err).Lints)
+	})
 	t.Run("chilled", func(t *testing.T) {
 		_, err := prepare(t, "nope: 1\ninput: {generate: {mapping: root = 1}}\noutput: {drop: {}}\n",
 			func(r *rpc.PrepareRequest) { r.Chilled = true })
@@ -234,7 +243,10 @@ func TestResourcesAreCheckedWithoutAStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.resource.Check = true
-			_, err := prepare(t, "", func(r *rpc.PrepareRequest) { r.Resources = []rpc.Resource{c.resource} })
+			c.resource.Posted = c.resource.Config
+			_, err := prepare(t, "", func(r *rpc.PrepareRequest) {
+				r.ResourcesOnly, r.Resources = true, []rpc.Resource{c.resource}
+			})
 			if c.want == "" {
 				assert.NoError(t, err)
 				return
@@ -263,4 +275,58 @@ output: {sync_response: {}}
 	awaitDone(t, s)
 	assert.NoError(t, s.Stop(ctx), "stopping twice is fine")
 	assert.False(t, errors.Is(s.Err(), context.Canceled))
+}
+
+// TestStopDoesNotWaitForAClientOfAnOutput covers the http_server output,
+// which by itself would sit out the whole grace period.
+func TestStopDoesNotWaitForAClientOfAnOutput(t *testing.T) {
+	s, err := prepare(t, `{input: {http_server: {path: /post}}, buffer: {memory: {}}, output: {http_server: {path: /get}}}`)
+	require.NoError(t, err)
+	s.Run()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(ctx) }()
+	select {
+	case err := <-stopped:
+		require.NoError(t, err)
+	case <-time.After(patience):
+		t.Fatal("the stop waits for a client")
+	}
+}
+
+// TestStopLosesNoMessageToTheNudge has a message wait for a client while the
+// stream is being stopped: the client that comes late still gets it, and then
+// the stop ends.
+func TestStopLosesNoMessageToTheNudge(t *testing.T) {
+	for name, config := range map[string]string{
+		"buffer":    `{input: {http_server: {path: /post}}, buffer: {memory: {}}, output: {http_server: {path: /get, timeout: 30s}}}`,
+		"processor": `{input: {http_server: {path: /post}}, buffer: {memory: {}}, pipeline: {processors: [{sleep: {duration: 700ms}}]}, output: {http_server: {path: /get, timeout: 30s}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := prepare(t, config)
+			require.NoError(t, err)
+			s.Run()
+			s.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/foo/post", strings.NewReader("kept")))
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.Stop(ctx) }()
+			// Many nudges' time, in which none may be made.
+			select {
+			case err := <-stopped:
+				t.Fatalf("stopped (%v) with a message undelivered", err)
+			case <-time.After(10 * nudgeEvery):
+			}
+			rec := httptest.NewRecorder()
+			s.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/foo/get", nil))
+			assert.Equal(t, "kept", rec.Body.String())
+			select {
+			case err := <-stopped:
+				require.NoError(t, err)
+			case <-time.After(patience):
+				t.Fatal("the stop does not end once the message is delivered")
+			}
+		})
+	}
 }

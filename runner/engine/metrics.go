@@ -44,6 +44,7 @@ type collector struct {
 type entry struct {
 	name   string
 	labels map[string]string
+	// number is the value; for a timer, how often it was used.
 	number atomic.Int64
 	// sample is set for a timer.
 	sample gometrics.Sample
@@ -103,10 +104,12 @@ func (c *collector) snapshot() []rpc.Metric {
 
 	out := make([]rpc.Metric, 0, len(entries))
 	for _, e := range entries {
-		m := rpc.Metric{Name: e.name, Labels: maps.Clone(e.labels), Number: e.number.Load()}
+		m := rpc.Metric{Name: e.name, Labels: maps.Clone(e.labels)}
 		if e.sample != nil {
 			p := e.sample.Snapshot().Percentiles([]float64{0.5, 0.9, 0.99})
-			m.Number, m.Timing = 0, &rpc.Timing{P50: p[0], P90: p[1], P99: p[2]}
+			m.Timing = &rpc.Timing{P50: p[0], P90: p[1], P99: p[2]}
+		} else {
+			m.Number = e.number.Load()
 		}
 		out = append(out, m)
 	}
@@ -126,4 +129,7 @@ func (e *entry) Set(value int64) { e.number.Store(value) }
 func (e *entry) SetFloat64(value float64) { e.number.Store(int64(value)) }
 
 // Timing implements service.MetricsExporterTimer; delta is in nanoseconds.
-func (e *entry) Timing(delta int64) { e.sample.Update(delta) }
+func (e *entry) Timing(delta int64) {
+	e.sample.Update(delta)
+	e.number.Add(1)
+}

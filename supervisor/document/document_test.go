@@ -197,6 +197,23 @@ func TestTextMakesNoExpressions(t *testing.T) {
 	assert.Equal(t, `{"a":"${HOME}","b":"${HOME}","c":"${HOME}"}`, asJSON(t, d))
 }
 
+// That needs the plain encoding, which must carry all that YAML has.
+func TestPlainText(t *testing.T) {
+	long := strings.Repeat("k", 1100)
+	d := parse(t, "a: &x \"$\\x7bHOME}\"\nb: [*x, 1, 0x1F, .inf, true, null, 2001-02-03, '', {}, [], [[y], {z: !t w, v: !!int '5'}]]\n"+
+		"c: !m {d: !s [e]}\nf: |\n  g\n   h\n1: \"\\0\\u2028\\\"\\\\\"\n? "+long+"\n: ${I}\nj: ${J}.x\nk: ${K} y\nl: !<tag:x,2000:y> m\n")
+	text := string(d.Text())
+	assert.Contains(t, text, "\"a\": \"\\x24{HOME}\"\n\"b\":\n - \"\\x24{HOME}\"\n - 1\n - 0x1F\n - .inf\n - true\n - null\n - 2001-02-03\n - \"\"\n - {}\n - []\n -\n  -\n   - \"y\"\n")
+	assert.Contains(t, text, "\"v\": !!int \"5\"\n\"c\": !m\n \"d\": !s\n  - \"e\"\n")
+	assert.Contains(t, text, "? \""+long+"\"\n: ${I}\n\"j\": ${J}.x\n\"k\": \"${K} y\"\n\"l\": !<tag:x,2000:y> \"m\"\n")
+	again := parse(t, text)
+	assert.True(t, again.Equal(d))
+	value := d.Value().(map[string]any)
+	assert.Equal(t, "g\n h\n", value["f"])
+	assert.Equal(t, "\x00\u2028\"\\", value["1"])
+	assert.Equal(t, "${I}", value[long])
+}
+
 func TestMentions(t *testing.T) {
 	d := parse(t, "input:\n  resource: foo\nkeyed: {bar: 1}\nlist: [baz, 'q x', \"e\\x73c\", 7]\ntext: contains fizz here\nenv: ${V}\nd: &a deep\ne: [*a]\n")
 	for name, want := range map[string]bool{
@@ -289,7 +306,7 @@ input:
 `, string(d.Text()))
 	for _, c := range []struct{ line, column, wantLine, wantColumn int }{
 		{2, 1, 2, 1},
-		{3, 3, 2, 8}, {3, 10, 2, 15}, {3, 1, 2, 1}, {3, 99, 2, 15}, {3, 5, 2, 8},
+		{3, 3, 2, 8}, {3, 10, 2, 15}, {3, 1, 2, 1}, {3, 2, 2, 2}, {3, 99, 2, 15}, {3, 5, 2, 8},
 		{4, 1, 3, 1}, {4, 3, 3, 3},
 		{5, 1, 5, 1},
 		{8, 1, 7, 1}, {8, 8, 7, 10},

@@ -86,7 +86,7 @@ func (c *comparison) same(was, is *yaml.Node) bool {
 		return false
 	}
 	if c.locate != nil {
-		c.origins = append(c.origins, originOf(was, is, c.locate))
+		c.note(originOf(was, is, c.locate))
 	}
 	for i, child := range was.Content {
 		if !c.same(child, is.Content[i]) {
@@ -94,6 +94,16 @@ func (c *comparison) same(was, is *yaml.Node) bool {
 		}
 	}
 	return true
+}
+
+// note keeps the innermost of the nodes that start at one place: a mapping
+// starts where its first key does, though not in the posted text.
+func (c *comparison) note(o origin) {
+	if last := len(c.origins) - 1; last >= 0 && c.origins[last].line == o.line && c.origins[last].column == o.column {
+		c.origins[last] = o
+		return
+	}
+	c.origins = append(c.origins, o)
 }
 
 // normalize gives a node the style it is written out in. Scalars keep theirs.

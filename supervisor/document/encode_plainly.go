@@ -86,7 +86,7 @@ func (w *plainWriter) scalar(n *yaml.Node) string {
 // withoutWords replaces the runes of mask words by a letter.
 func (w *plainWriter) withoutWords(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == w.mask.mark || r >= firstDigit && r < firstDigit+digitBase {
+		if w.mask.isMark(r) || r >= firstDigit && r < firstDigit+digitBase {
 			return 'x'
 		}
 		return r
@@ -106,7 +106,7 @@ func (w *plainWriter) quote(s string) string {
 			out.WriteRune(r)
 		case r == '$' && i+1 < len(runes) && runes[i+1] == '{':
 			out.WriteString(`\x24`)
-		case r == ' ' || r == w.mask.mark || unicode.IsPrint(r):
+		case r == ' ' || unicode.IsPrint(r) || w.mask.isMark(r):
 			out.WriteRune(r)
 		default:
 			fmt.Fprintf(&out, `\U%08X`, r)

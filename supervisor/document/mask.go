@@ -117,6 +117,8 @@ func (m *masker) appendWord(out, whole []byte) []byte {
 	return utf8.AppendRune(out, m.mark)
 }
 
+func (m *masker) isMark(r rune) bool { return m.mark != 0 && r == m.mark }
+
 // masked says whether the string holds a mask word.
 func (m *masker) masked(s string) bool {
 	return m.mark != 0 && strings.ContainsRune(s, m.mark)

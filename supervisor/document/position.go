@@ -25,13 +25,14 @@ func here(line, column int) (int, int) { return line, column }
 // Position maps a position in Text() to the posted text, both 1-based. For a
 // member of a set or a resource file that is the whole posted text. A position
 // between nodes maps as the node before it on the line, or the first one when
-// there is none before; without any node on the line it is returned unchanged,
-// as is every position of what Merge made.
+// there is none before. Column 1 stays: the engine uses it for a whole line.
+// Without any node on the line the position is returned unchanged, as is every
+// position of what Merge made.
 func (d *Document) Position(line, column int) (int, int) {
-	next, exact := slices.BinarySearchFunc(d.origins, line, func(o origin, line int) int {
+	next, found := slices.BinarySearchFunc(d.origins, line, func(o origin, line int) int {
 		return cmp.Compare(int(o.line), line)
 	})
-	if !exact {
+	if !found {
 		if next > 0 && d.origins[next-1].block {
 			o := d.origins[next-1]
 			return int(o.postedLine) + line - int(o.line), column
@@ -39,7 +40,7 @@ func (d *Document) Position(line, column int) (int, int) {
 		return line, column
 	}
 	at := d.origins[next]
-	if column < int(at.column) {
+	if column == 1 || column < int(at.column) {
 		return int(at.postedLine), column
 	}
 	for _, o := range d.origins[next:] {

@@ -1,5 +1,7 @@
 package document
 
+import "bytes"
+
 // Limits of a document, after aliases and merge keys are expanded.
 const (
 	// maxNodes counts mappings, sequences, keys and values.
@@ -24,7 +26,7 @@ const (
 // lenient side: it counts no node that the parser would not make, and leaves
 // every syntax error to the parser.
 func scan(text []byte) error {
-	s := scanner{text: text, indent: -1, keyAllowed: true, keys: make([]simpleKey, 1, 16)}
+	s := newScanner(text)
 	for s.next() {
 		if s.nodes > maxNodes {
 			return errorAt(s.line+1, s.column+1, "the document has more than %d nodes: split it", maxNodes)
@@ -63,6 +65,12 @@ type scanner struct {
 	// which has not come yet; when none comes, it is an empty node.
 	pending    bool
 	directives int
+}
+
+func newScanner(text []byte) *scanner {
+	// A byte order mark at the very start is no character of the text.
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	return &scanner{text: text, indent: -1, keyAllowed: true, keys: make([]simpleKey, 1, 16)}
 }
 
 // next consumes one token. It returns false at the end of the text and at

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
@@ -45,14 +46,14 @@ func FuzzScan(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if len(text) > 10_000 {
+		if len(text) > 10_000 || !utf8.Valid(text) {
 			return
 		}
 		real, ok := countNodes(text)
 		if !ok {
 			return
 		}
-		s := scanner{text: text, indent: -1, keyAllowed: true, keys: make([]simpleKey, 1)}
+		s := newScanner(text)
 		for s.next() {
 		}
 		if s.nodes > real {
@@ -99,6 +100,7 @@ func TestScanAllowsWhatIsAtTheLimit(t *testing.T) {
 		"many lines":     strings.Repeat("- a\n", maxNodes-1),
 		"many in a text": "a: |\n" + strings.Repeat("  - [x, {y: z}]\n", maxNodes),
 		"many in quotes": "a: \"" + strings.Repeat("- [x,\n", maxNodes) + "\"",
+		"other breaks":   "a: |\u2028  [x\u2029\u0085  y\rb: \"\u2028\"\r\n",
 		"many comments":  "a: 1\n" + strings.Repeat("# - [x]\n", maxNodes),
 	} {
 		t.Run(name, func(t *testing.T) {
