@@ -37,7 +37,6 @@ func (s *Server) authenticate(c *fiber.Ctx) error {
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
 	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
-		c.Context().SetConnectionClose()
 		return errUnauthorized
 	}
 	return c.Next()

@@ -1,21 +1,30 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
 
 const (
 	bodyKey = "body"
-	// drainBytes is how much of a body that nobody wanted is read so that the
-	// connection can be kept.
-	drainBytes = 256 << 10
+	// spareBytes and spareTime bound how much of a body that nobody wanted is
+	// read so that the connection can be kept for the next request.
+	spareBytes = 256 << 10
+	spareTime  = 250 * time.Millisecond
+	// lingerBytes and lingerTime bound what is read after the answer was sent
+	// on a connection that is to be closed. One that is closed with input
+	// unread is reset, and the answer lost with it.
+	lingerBytes = 64 << 20
+	lingerTime  = 5 * time.Second
 )
 
 // requestBody is the body of one request. It remembers whether all of it was
@@ -24,15 +33,35 @@ type requestBody struct {
 	// eof is set once all of it was read; asking for it never waits for a
 	// read that is under way.
 	eof atomic.Bool
+	// released is closed when whoever was given the body is done with it.
+	released    chan struct{}
+	releaseOnce sync.Once
 
 	mu     sync.Mutex
 	source io.Reader
-	err    error
+	// left is how much the client has announced; negative when it has not.
+	left int
+	err  error
 }
 
 var errAbandoned = errors.New("the request was answered before its body was read")
 
-// Read implements io.Reader.
+func newRequestBody(c *fiber.Ctx) *requestBody {
+	b := &requestBody{released: make(chan struct{}), left: -1}
+	switch stream := c.Context().RequestBodyStream(); {
+	case stream != nil:
+		b.source, b.left = stream, c.Request().Header.ContentLength()
+	case len(c.Request().Body()) > 0:
+		b.source = bytes.NewReader(c.Request().Body())
+	default:
+		b.err = io.EOF
+		b.eof.Store(true)
+	}
+	return b
+}
+
+// Read implements io.Reader. A body that is shorter than was announced ends
+// with io.ErrUnexpectedEOF.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -40,6 +69,12 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	n, err := b.source.Read(p)
+	if b.left >= 0 {
+		b.left -= n
+	}
+	if errors.Is(err, io.EOF) && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
 	b.err = err
 	if errors.Is(err, io.EOF) {
 		b.eof.Store(true)
@@ -49,14 +84,24 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // Close implements io.Closer. Whether the connection can be kept is decided
 // when the request has been answered.
-func (b *requestBody) Close() error { return nil }
+func (b *requestBody) Close() error {
+	b.releaseOnce.Do(func() { close(b.released) })
+	return nil
+}
 
 // consumed reports whether the whole body was read.
 func (b *requestBody) consumed() bool { return b.eof.Load() }
 
-// abandon makes all further reads fail. A read that is under way is awaited;
-// the caller ends it by the connection's deadline.
-func (b *requestBody) abandon() {
+// reclaim takes the body back from a runner that has answered without reading
+// all of it: its transport may be at it still. A read that is under way ends
+// with the deadline that conn is given.
+func (b *requestBody) reclaim(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(spareTime))
+	select {
+	case <-b.released:
+		return
+	case <-time.After(2 * spareTime):
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err == nil {
@@ -64,31 +109,51 @@ func (b *requestBody) abandon() {
 	}
 }
 
-// trackBody hands the handlers the request's body and closes the connection
-// where a part of it was left unread.
+// trackBody hands the handlers the request's body and sees to what they left
+// unread of it.
 func trackBody(c *fiber.Ctx) error {
-	body := &requestBody{}
-	switch stream := c.Context().RequestBodyStream(); {
-	case stream != nil:
-		body.source = stream
-	case len(c.Request().Body()) > 0:
-		body.source = bytes.NewReader(c.Request().Body())
-	default:
-		body.err = io.EOF
-		body.eof.Store(true)
-	}
+	body := newRequestBody(c)
 	c.Locals(bodyKey, body)
 	err := c.Next()
 	if err != nil {
 		// Answered here, since whether the body was read must be known after.
 		err = c.App().ErrorHandler(c, err)
 	}
-	if !body.consumed() {
-		if _, drainErr := io.CopyN(io.Discard, body, drainBytes); !errors.Is(drainErr, io.EOF) {
-			c.Context().SetConnectionClose()
-		}
+	if !body.consumed() && !body.spare(c.Context().Conn()) {
+		linger(c)
 	}
 	return err
+}
+
+// spare reads the rest of a body if it is small and there, and reports
+// whether it was.
+func (b *requestBody) spare(conn net.Conn) bool {
+	_ = conn.SetReadDeadline(time.Now().Add(spareTime))
+	_, err := io.CopyN(io.Discard, b, spareBytes)
+	_ = conn.SetReadDeadline(time.Time{})
+	return errors.Is(err, io.EOF) && b.consumed()
+}
+
+// linger has the answer sent and the connection closed, but not before the
+// client had time to stop sending and read the answer.
+func linger(c *fiber.Ctx) {
+	ctx := c.Context()
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(conn net.Conn) {
+		ctx.Response.Header.SetConnectionClose()
+		w := bufio.NewWriter(conn)
+		if err := ctx.Response.Write(w); err != nil {
+			return
+		}
+		if err := w.Flush(); err != nil {
+			return
+		}
+		if half, ok := ctx.Conn().(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, conn, lingerBytes)
+	})
 }
 
 func bodyOf(c *fiber.Ctx) *requestBody {
@@ -111,7 +176,7 @@ func (s *Server) config(c *fiber.Ctx) ([]byte, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(bodyOf(c), int64(limit)+1))
 	if err != nil {
-		return nil, fiber.NewError(fiber.StatusBadRequest, "reading the body: "+err.Error())
+		return nil, fiber.NewError(fiber.StatusBadRequest, "Error: reading the body: "+err.Error())
 	}
 	if len(text) > limit {
 		return nil, &tooLargeError{limit}

@@ -32,6 +32,8 @@ type clientWatch struct {
 // from the connection while the request is answered, once the body is there.
 func watchClient(conn net.Conn, body *requestBody, gone func()) *clientWatch {
 	w := &clientWatch{conn: conn, body: body, gone: gone}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(watchAfter, w.begin)
 	return w
 }

@@ -70,6 +70,8 @@ func textOf(err error) string {
 		return fromHTTP.Message
 	case errors.Is(err, supervisor.ErrExists):
 		return "Stream already exists"
+	case errors.Is(err, supervisor.ErrResourceType):
+		return err.Error()
 	}
 	return "Error: " + strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

@@ -55,11 +55,7 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		return upgrade(c, resp, cancel)
 	}
 	if !body.consumed() {
-		// The runner has answered without it, and the transport may be reading
-		// it still.
-		_ = c.Context().Conn().SetReadDeadline(time.Unix(1, 0))
-		body.abandon()
-		c.Context().SetConnectionClose()
+		body.reclaim(c.Context().Conn())
 	}
 	answer(c, resp, func() {
 		client.forget()

@@ -30,7 +30,7 @@ func (s *Server) apiRoutes() []route {
 }
 
 func (s *Server) routes() {
-	s.app.Use(s.belowRoot, s.authenticate, trackBody)
+	s.app.Use(s.belowRoot, trackBody, s.authenticate)
 	for _, r := range s.apiRoutes() {
 		s.app.All(r.path, r.handler)
 	}

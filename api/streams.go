@@ -76,6 +76,12 @@ func (s *Server) onStream(c *fiber.Ctx, id string) error {
 		return unsupported(c)
 	}
 
+	if c.Method() == fiber.MethodPatch {
+		// As upstream, a patch of nothing is not looked at.
+		if _, err := s.streams.Get(id); err != nil {
+			return err
+		}
+	}
 	text, err := s.config(c)
 	if err != nil {
 		return err

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"penstock/supervisor"
+	"penstock/supervisor/document"
+)
+
+// errorCase is one error with the answer that it becomes.
+type errorCase struct {
+	name   string
+	err    error
+	status int
+	text   string
+}
+
+func failures(byID map[string]error) error { return &supervisor.SetError{Failures: byID} }
+
+// errorCases are all errors that reach a client. The names of the supervisor's
+// begin as these do.
+var errorCases = []errorCase{
+	{"ErrNotFound", supervisor.ErrNotFound, 404, "Error: not found"},
+	{"ErrNotFound wrapped", fmt.Errorf("stream %q: %w", "a", supervisor.ErrNotFound), 404, `Error: stream "a": not found`},
+	{"ErrExists", supervisor.ErrExists, 400, "Stream already exists"},
+	{"ErrExists wrapped", fmt.Errorf("creating: %w", supervisor.ErrExists), 400, "Stream already exists"},
+	{"ErrInvalid", supervisor.ErrInvalid, 400, "Error: invalid"},
+	{"ErrUnavailable", fmt.Errorf("%w: why", supervisor.ErrUnavailable), 503, "Error: unavailable: why"},
+	{"ErrConflict", supervisor.ErrConflict, 409, "Error: changed by another request meanwhile: try again"},
+	{"ErrClosed", supervisor.ErrClosed, 503, "Error: the supervisor is shutting down"},
+	{"InvalidError", &supervisor.InvalidError{Message: "no"}, 400, "Error: no"},
+	{"InvalidError of many lines", &supervisor.InvalidError{Message: "a:\n\tb\r\n\nc\n"}, 400, "Error: a:; \tb; c"},
+	{"LintError", &supervisor.LintError{Lints: []string{"(1,2) x", "(3,4) y"}}, 400, "Error: lint errors: (1,2) x; (3,4) y"},
+	{"InUseError", &supervisor.InUseError{Streams: []string{"a", "b"}, Resources: []string{"cache/c"}}, 409,
+		"Error: in use by streams a, b and resources cache/c: change or delete these first"},
+	{"SetError of one kind", failures(map[string]error{"b": supervisor.ErrInvalid, "a": &supervisor.InvalidError{Message: "x\ny"}}), 400,
+		"Error: stream 'a': x; y; stream 'b': invalid"},
+	{"SetError with one missing", failures(map[string]error{"a": supervisor.ErrInvalid, "b": supervisor.ErrNotFound}), 404,
+		"Error: stream 'a': invalid; stream 'b': not found"},
+	{"SetError with a conflict", failures(map[string]error{"a": supervisor.ErrInvalid, "b": supervisor.ErrNotFound, "c": supervisor.ErrConflict}), 409,
+		"Error: stream 'a': invalid; stream 'b': not found; stream 'c': changed by another request meanwhile: try again"},
+	{"SetError with one unavailable", failures(map[string]error{"a": supervisor.ErrConflict, "b": supervisor.ErrUnavailable}), 503,
+		"Error: stream 'a': changed by another request meanwhile: try again; stream 'b': unavailable"},
+	{"SetError with the server's own", failures(map[string]error{"a": supervisor.ErrInvalid, "b": errors.New("broken")}), 500,
+		"Error: stream 'a': invalid; stream 'b': broken"},
+	{"SetError inside another", failures(map[string]error{"a": failures(map[string]error{"b": supervisor.ErrConflict})}), 409,
+		"Error: stream 'a': stream 'b': changed by another request meanwhile: try again"},
+
+	{"document", &document.Error{Line: 2, Column: 3, Msg: "bad"}, 400, "Error: line 2, column 3: bad"},
+	{"too large", &tooLargeError{10}, 413, "Error: the body is larger than 10 bytes, the server's http.max_body_bytes"},
+	{"unauthorized", errUnauthorized, 401, "Error: send the bearer token of this server in the Authorization header"},
+	{"no route", errNoRoute, 404, "404 page not found"},
+	{"of the HTTP server", fiber.ErrRequestHeaderFieldsTooLarge, 431, "Request Header Fields Too Large"},
+	{"deadline", fmt.Errorf("starting: %w", context.DeadlineExceeded), 500, "Error: starting: context deadline exceeded"},
+	{"canceled", context.Canceled, 500, "Error: context canceled"},
+	{"any other", errors.New("the disk is full"), 500, "Error: the disk is full"},
+}
+
+func TestStatusAndTextOfErrors(t *testing.T) {
+	for _, c := range errorCases {
+		t.Run(c.name, func(t *testing.T) {
+			assert.Equal(t, c.status, statusOf(c.err))
+			assert.Equal(t, c.text, textOf(c.err))
+		})
+	}
+}
+
+func TestErrorCasesHoldEveryErrorOfTheSupervisor(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../supervisor/errors.go", nil, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		var names []*ast.Ident
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			return false
+		case *ast.ValueSpec:
+			names = n.Names
+		case *ast.TypeSpec:
+			names = []*ast.Ident{n.Name}
+		}
+		for _, name := range names {
+			if !name.IsExported() {
+				continue
+			}
+			found++
+			assert.Condition(t, func() bool {
+				for _, c := range errorCases {
+					if strings.HasPrefix(c.name, name.Name) {
+						return true
+					}
+				}
+				return false
+			}, "no case for supervisor.%s", name.Name)
+		}
+		return true
+	})
+	assert.NotZero(t, found)
+}
+
+func TestAnswersOfErrors(t *testing.T) {
+	streams := newRecorder()
+	addr := serve(t, testConfig(), streams)
+	for _, c := range errorCases {
+		var lint *supervisor.LintError
+		if errors.As(c.err, &lint) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			streams.failWith(c.err)
+			got := call(t, addr, "POST", "/streams", "{}")
+			assert.Equal(t, c.status, got.StatusCode)
+			assert.Equal(t, c.text+"\n", got.text)
+			assert.Equal(t, "text/plain; charset=utf-8", got.Header.Get("Content-Type"))
+			assert.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"))
+		})
+	}
+}
+
+func TestLintAnswerHasBothKeys(t *testing.T) {
+	streams := newRecorder()
+	addr := serve(t, testConfig(), streams)
+	streams.failWith(fmt.Errorf("wrapped: %w", &supervisor.LintError{Lints: []string{"(1,2) x <y>", "(3,4) z"}}))
+	for _, path := range []string{"/streams", "/streams/a", "/resources/cache/a"} {
+		got := call(t, addr, "POST", path, "{}")
+		assert.Equal(t, http.StatusBadRequest, got.StatusCode)
+		assert.Equal(t, "application/json", got.Header.Get("Content-Type"))
+		var keys map[string][]string
+		require.NoError(t, json.Unmarshal([]byte(got.text), &keys))
+		want := []string{"(1,2) x <y>", "(3,4) z"}
+		assert.Equal(t, map[string][]string{"linting_errors": want, "lint_errors": want}, keys)
+	}
+}
+
+func TestNotFoundInUpstreamsWords(t *testing.T) {
+	addr := serve(t, testConfig(), newRecorder())
+	for path, want := range map[string]string{
+		"/streams/a": "Stream not found\n", "/streams/a/stats": "Stream not found\n",
+		"/resources/cache/a": "Resource not found\n", "/a": "404 page not found\n",
+	} {
+		got := call(t, addr, "GET", path, "")
+		assert.Equal(t, http.StatusNotFound, got.StatusCode, path)
+		assert.Equal(t, want, got.text, path)
+	}
+}
