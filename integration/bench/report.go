@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// unit says what a figure counts.
+type unit string
+
+const (
+	milliseconds unit = "ms"
+	microseconds unit = "µs"
+	megabytes    unit = "bytes"
+	perSecond    unit = "1/s"
+)
+
+// text writes a figure for people.
+func (u unit) text(v float64) string {
+	switch u {
+	case megabytes:
+		return fmt.Sprintf("%.2f MB", v/1e6)
+	case perSecond:
+		return fmt.Sprintf("%.0f", v)
+	case milliseconds:
+		return fmt.Sprintf("%.2f ms", v)
+	case microseconds:
+	}
+	return fmt.Sprintf("%.1f %s", v, u)
+}
+
+// row is one measure. Its ratio is the first server's by the second's, and of
+// measures that were made in rounds the median of the rounds' ratios.
+type row struct {
+	Measure string  `json:"measure"`
+	Unit    unit    `json:"unit"`
+	First   float64 `json:"first"`
+	// Second and all below it are missing for what only the first has.
+	Second *float64 `json:"second,omitempty"`
+	Ratio  *float64 `json:"ratio,omitempty"`
+	// Lowest and Highest are the extremes of the rounds' ratios.
+	Lowest  *float64 `json:"ratio_lowest,omitempty"`
+	Highest *float64 `json:"ratio_highest,omitempty"`
+}
+
+// machine is where and when it was measured.
+type machine struct {
+	Date   time.Time `json:"date"`
+	Cores  int       `json:"cores"`
+	CPU    string    `json:"cpu"`
+	Kernel string    `json:"kernel"`
+	Go     string    `json:"go"`
+	// Load is the average number of runnable tasks in the last minute: what
+	// else the machine had to do at the beginning, and all at the end.
+	LoadBefore string `json:"load_before"`
+	LoadAfter  string `json:"load_after"`
+}
+
+// report gathers the figures.
+type report struct {
+	Machine machine `json:"machine"`
+	Options options `json:"options"`
+	// Rows compare Penstock, the first, with the reference, the second.
+	Rows []row `json:"rows"`
+	// Answered is how many requests of the load were answered, each of them
+	// with status 200 and the right body: otherwise there is no report.
+	Answered int64 `json:"answered"`
+	// Control compares the reference with itself.
+	Control []row `json:"control"`
+}
+
+func newReport(opts options) *report {
+	return &report{Options: opts, Machine: machine{
+		Date: time.Now().UTC().Truncate(time.Second), Cores: runtime.NumCPU(), CPU: cpuModel(),
+		Kernel: firstLine("/proc/sys/kernel/osrelease"), Go: runtime.Version(), LoadBefore: loadAverage(),
+	}}
+}
+
+// compare adds a measure of both servers.
+func (r *report) compare(measure string, u unit, ours, theirs float64) {
+	r.Rows = append(r.Rows, row{Measure: measure, Unit: u, First: ours, Second: &theirs, Ratio: new(ours / theirs)})
+}
+
+// alone adds a measure that the reference does not have.
+func (r *report) alone(measure string, u unit, ours float64) {
+	r.Rows = append(r.Rows, row{Measure: measure, Unit: u, First: ours})
+}
+
+// compareRounds adds a measure of both servers in each round.
+func (r *report) compareRounds(measure string, u unit, ours, theirs []float64) {
+	r.Rows = append(r.Rows, rounds(measure, u, ours, theirs))
+}
+
+// controlRounds adds a measure of the reference and of another reference.
+func (r *report) controlRounds(measure string, u unit, first, second []float64) {
+	r.Control = append(r.Control, rounds(measure, u, first, second))
+}
+
+func rounds(measure string, u unit, first, second []float64) row {
+	ratios := make([]float64, len(first))
+	for i := range first {
+		ratios[i] = first[i] / second[i]
+	}
+	return row{
+		Measure: measure, Unit: u, First: median(first), Second: new(median(second)),
+		Ratio: new(median(ratios)), Lowest: new(slices.Min(ratios)), Highest: new(slices.Max(ratios)),
+	}
+}
+
+// write prints the report as Markdown.
+func (r *report) write(w io.Writer) error {
+	var out bytes.Buffer
+	m, o := r.Machine, r.Options
+	fmt.Fprintf(&out, "%s · %d cores (%s) · Linux %s · %s · load average %s before, %s after\n\n",
+		m.Date.Format("2006-01-02 15:04 MST"), m.Cores, m.CPU, m.Kernel, m.Go, m.LoadBefore, m.LoadAfter)
+	fmt.Fprintf(&out, "%d streams one after another; %d idle streams; %d rounds of %s; %d requests, all answered right\n\n",
+		o.Cycles, o.Streams, o.Rounds, o.Window, r.Answered)
+	table(&out, "Penstock", "reference", r.Rows)
+	out.WriteString("\nThe noise: the reference against another one, in the same rounds\n\n")
+	table(&out, "reference", "reference", r.Control)
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+func table(out *bytes.Buffer, first, second string, rows []row) {
+	fmt.Fprintf(out, "| measure | %s | %s | ratio | rounds from–to |\n|---|--:|--:|--:|--:|\n", first, second)
+	for _, r := range rows {
+		var second, ratio, spread string
+		if r.Second != nil {
+			second, ratio = r.Unit.text(*r.Second), fmt.Sprintf("%.2f", *r.Ratio)
+		}
+		if r.Lowest != nil {
+			spread = fmt.Sprintf("%.2f–%.2f", *r.Lowest, *r.Highest)
+		}
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", r.Measure, r.Unit.text(r.First), second, ratio, spread)
+	}
+}
+
+// writeJSON writes the figures to a file.
+func (r *report) writeJSON(file string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding the figures: %w", err)
+	}
+	if err := os.WriteFile(file, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("writing the figures: %w", err)
+	}
+	return nil
+}
+
+// loadAverage is the one of the last minute.
+func loadAverage() string {
+	load, _, _ := strings.Cut(firstLine("/proc/loadavg"), " ")
+	return load
+}
+
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func firstLine(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "unknown"
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return line
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// startTimeout bounds the time from exec to the first answered /ping.
+	startTimeout = 30 * time.Second
+	// stopTimeout is what a supervisor may take to drain its runners.
+	stopTimeout = 25 * time.Second
+	// answerTimeout bounds each request.
+	answerTimeout = 30 * time.Second
+)
+
+// server is a process under measurement.
+type server struct {
+	// name tells what it is in messages.
+	name string
+	// addr is its host:port.
+	addr string
+
+	cmd    *exec.Cmd
+	log    string
+	client *http.Client
+	exited chan struct{}
+}
+
+// startPenstock starts the supervisor with a data folder of its own.
+func (b *bench) startPenstock(ctx context.Context) (*server, error) {
+	dir, err := os.MkdirTemp(b.dir, "p")
+	if err != nil {
+		return nil, err
+	}
+	addrFile := filepath.Join(dir, "address")
+	s, err := b.start("penstock", "serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile, "--data-dir", filepath.Join(dir, "d"))
+	if err != nil {
+		return nil, err
+	}
+	err = s.await(ctx, func() error {
+		addr, err := os.ReadFile(addrFile)
+		if err != nil {
+			return err
+		}
+		s.addr = strings.TrimSpace(string(addr))
+		return s.ping(ctx)
+	})
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// startStreamsMode starts the engine's streams mode.
+func (b *bench) startStreamsMode(ctx context.Context) (*server, error) {
+	return b.startOnFreePort(ctx, func(config string) (*server, error) {
+		return b.start("reference", "streams", "-o", config)
+	}, "")
+}
+
+// startBare starts the engine as users do without any streams mode: one
+// process with one config.
+func (b *bench) startBare(ctx context.Context) (*server, error) {
+	return b.startOnFreePort(ctx, func(config string) (*server, error) {
+		return b.start(bareBinary, "run", config)
+	}, streamConfig)
+}
+
+// startOnFreePort writes a config with an address and starts a server with it.
+// The engine cannot be told port 0, and another process may take a port
+// between the choice and the bind: then the next one is tried.
+func (b *bench) startOnFreePort(ctx context.Context, start func(config string) (*server, error), config string) (*server, error) {
+	var last error
+	for range 5 {
+		addr, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(b.dir, strings.ReplaceAll(addr, ":", "_")+".yaml")
+		if err := os.WriteFile(file, fmt.Appendf(nil, "http:\n  address: %s\n%s", addr, config), 0o600); err != nil {
+			return nil, err
+		}
+		s, err := start(file)
+		if err != nil {
+			return nil, err
+		}
+		s.addr = addr
+		if last = s.await(ctx, func() error { return s.ping(ctx) }); last == nil {
+			return s, nil
+		}
+		s.stop()
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, last
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// start starts a binary in a process group of its own, so that a terminal's
+// Ctrl-C leaves its end to stop.
+func (b *bench) start(binary string, args ...string) (*server, error) {
+	log, err := os.CreateTemp(b.dir, binary+"-*.log")
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s := &server{name: binary, log: log.Name(), exited: make(chan struct{})}
+	s.cmd = exec.Command(b.binary(binary), args...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", binary, err)
+	}
+	s.client = &http.Client{Transport: &http.Transport{}, Timeout: answerTimeout}
+	go func() {
+		// How it ended is in cmd.ProcessState then.
+		_ = s.cmd.Wait()
+		close(s.exited)
+	}()
+	return s, nil
+}
+
+// await asks ready until it returns nil.
+func (s *server) await(ctx context.Context, ready func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		err := ready()
+		if exit := s.alive(); exit != nil {
+			return exit
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not start: %w: %w", s.name, context.Cause(ctx), err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// alive returns an error, with the end of the log, once the process is gone.
+func (s *server) alive() error {
+	select {
+	case <-s.exited:
+		log, err := os.ReadFile(s.log)
+		const tail = 2000
+		return errors.Join(fmt.Errorf("%s has ended (%s): %s", s.name, s.cmd.ProcessState, log[max(0, len(log)-tail):]), err)
+	default:
+		return nil
+	}
+}
+
+// stop ends the process and all that it started. A supervisor gets the time to
+// drain its runners, the others have none.
+func (s *server) stop() {
+	s.client.CloseIdleConnections()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err == nil {
+		select {
+		case <-s.exited:
+			return
+		case <-time.After(stopTimeout):
+		}
+	}
+	left, err := children(s.cmd.Process.Pid)
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+	if err == nil {
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// stopAll ends several servers at once.
+func stopAll(servers []*server) {
+	done := make(chan struct{})
+	for _, s := range servers {
+		go func() {
+			s.stop()
+			done <- struct{}{}
+		}()
+	}
+	for range servers {
+		<-done
+	}
+}
+
+func (s *server) ping(ctx context.Context) error {
+	_, err := s.call(ctx, http.MethodGet, "/ping", "")
+	return err
+}
+
+// call sends a request and returns the body of its answer, which must be 200.
+func (s *server) call(ctx context.Context, method, path, body string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.addr+path, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s %s answered %s: %s", method, path, resp.Status, text)
+	}
+	return string(text), nil
+}
