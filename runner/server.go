@@ -21,7 +21,7 @@ const (
 	// selfStopGrace bounds the stop of a stream that no supervisor bounds.
 	selfStopGrace = 20 * time.Second
 	// trimDelay is how long after its start a runner gives the memory that
-	// building took back to the system.
+	// building took back to the system, and collects garbage as usual.
 	trimDelay = 2 * time.Second
 )
 
@@ -90,8 +90,16 @@ func (s *server) Run(context.Context) error {
 		return err
 	}
 	stream.Run()
-	time.AfterFunc(trimDelay, debug.FreeOSMemory)
+	time.AfterFunc(trimDelay, trim)
 	return nil
+}
+
+// trim ends what was only good for the start.
+func trim() {
+	if os.Getenv("GOGC") == rpc.StartGOGC {
+		debug.SetGCPercent(100)
+	}
+	debug.FreeOSMemory()
 }
 
 // Stop implements rpc.Runner.

@@ -14,6 +14,6 @@ for dir in $dirs; do
 	targets=$(go test -list '^Fuzz' "./$dir" | grep '^Fuzz')
 	for target in $targets; do
 		echo "fuzz: $dir $target for $fuzztime"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" "./$dir"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$fuzztime" -fuzzminimizetime 20x "./$dir"
 	done
 done

@@ -121,7 +121,7 @@ func (p *Process) startError(ctx context.Context, binary string, err error) erro
 // and those that the Go runtime reads before a config could bring them. The
 // stream's own environment comes with its config.
 func environment(fromPlugin []string, dir string) []string {
-	env := append([]string{}, fromPlugin...)
+	env := append([]string{"GOGC=" + rpc.StartGOGC}, fromPlugin...)
 	for _, name := range []string{"TZ", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
