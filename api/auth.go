@@ -34,8 +34,8 @@ func (s *Server) authenticate(c *fiber.Ctx) error {
 	if s.token == "" || c.Path() == "/ping" {
 		return c.Next()
 	}
-	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
+	scheme, given, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 		return errUnauthorized
 	}

@@ -37,6 +37,10 @@ type requestBody struct {
 	released    chan struct{}
 	releaseOnce sync.Once
 
+	// ambiguous is set where nothing that was sent can be trusted to be the
+	// end of the body.
+	ambiguous bool
+
 	mu     sync.Mutex
 	source io.Reader
 	// left is how much the client has announced; negative when it has not.
@@ -49,7 +53,7 @@ var errAbandoned = errors.New("the request was answered before its body was read
 func newRequestBody(c *fiber.Ctx) *requestBody {
 	b := &requestBody{released: make(chan struct{}), left: -1}
 	switch stream := c.Context().RequestBodyStream(); {
-	case stream != nil:
+	case stream != nil && c.Request().Header.ContentLength() != 0:
 		b.source, b.left = stream, c.Request().Header.ContentLength()
 	case len(c.Request().Body()) > 0:
 		b.source = bytes.NewReader(c.Request().Body())
@@ -97,6 +101,8 @@ func (b *requestBody) consumed() bool { return b.eof.Load() }
 // with the deadline that conn is given.
 func (b *requestBody) reclaim(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(spareTime))
+	// The next request has none.
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	select {
 	case <-b.released:
 		return
@@ -119,7 +125,7 @@ func trackBody(c *fiber.Ctx) error {
 		// Answered here, since whether the body was read must be known after.
 		err = c.App().ErrorHandler(c, err)
 	}
-	if !body.consumed() && !body.spare(c.Context().Conn()) {
+	if body.ambiguous || !body.consumed() && !body.spare(c.Context().Conn()) {
 		linger(c)
 	}
 	return err

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -102,11 +105,21 @@ func TestBodyThatLiesAboutItsLength(t *testing.T) {
 	t.Run("both ways", func(t *testing.T) {
 		client := dial(t, addr)
 		client.send(append(head, "Content-Length: 3", "Transfer-Encoding: chunked"), chunked("{x: 1}", 4))
-		assert.Equal(t, http.StatusOK, client.receive("POST").StatusCode)
-		doc, err := streams.find(streams.streams, "a")
-		require.NoError(t, err)
-		assert.Equal(t, "{x: 1}", string(doc.Text()))
-		client.pings()
+		assert.Equal(t, http.StatusBadRequest, client.receive("POST").StatusCode)
+		client.closed()
+	})
+	t.Run("two lengths", func(t *testing.T) {
+		client := dial(t, addr)
+		client.send(append(head, "Content-Length: 2", "content-length: 40"), "{}"+strings.Repeat(" ", 38))
+		assert.Equal(t, http.StatusBadRequest, client.receive("POST").StatusCode)
+		client.closed()
+	})
+	t.Run("headers that are none", func(t *testing.T) {
+		client := dial(t, addr)
+		client.send(append(head, "Authorization: Bearer secret", "Content-Length: x"), "")
+		got := client.receive("GET")
+		assert.Equal(t, http.StatusBadRequest, got.StatusCode)
+		assert.NotContains(t, got.text, "secret")
 	})
 	for _, length := range []string{"-1", "x", "99999999999999999999", "0x10"} {
 		t.Run("Content-Length: "+length, func(t *testing.T) {
@@ -152,10 +165,9 @@ func TestUnreadBody(t *testing.T) {
 				}()
 				got := client.receive("POST")
 				assert.Equal(t, c.status, got.StatusCode)
-				if name != "short" {
+				// The connection goes on only where all of the body was read.
+				if name == "never sent" || got.Close {
 					assert.True(t, got.Close)
-				}
-				if got.Close {
 					client.closed()
 				} else {
 					client.pings()
@@ -166,3 +178,51 @@ func TestUnreadBody(t *testing.T) {
 	}
 	assert.Empty(t, streams.List())
 }
+
+// deadlines knows the read deadline of a connection.
+type deadlines struct {
+	net.Conn
+	read time.Time
+}
+
+func (c *deadlines) SetReadDeadline(at time.Time) error {
+	c.read = at
+	return c.Conn.SetReadDeadline(at)
+}
+
+func TestReclaimedBodyLeavesNoDeadline(t *testing.T) {
+	server, _ := pair(t)
+	conn := &deadlines{Conn: server}
+	body := &requestBody{released: make(chan struct{}), source: strings.NewReader("x"), left: -1}
+	require.NoError(t, body.Close())
+	body.reclaim(conn)
+	assert.Zero(t, conn.read, "the next request may take its time")
+}
+
+// A transport may be reading a body still when it has failed already.
+func TestBodyOfAFailedRequestIsTakenBack(t *testing.T) {
+	bodies := make(chan io.Reader, 1)
+	streams := newRecorder()
+	streams.owner = "foo"
+	streams.transport.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
+		bodies <- r.Body
+		return nil, errors.New("broken")
+	}))
+	client := dial(t, serve(t, testConfig(), streams))
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = io.WriteString(client, "POST /foo/post HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n"+strings.Repeat("x", 2*spareBytes))
+	}()
+	got := client.receive("POST")
+	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
+	assert.True(t, got.Close)
+	_, err := (<-bodies).Read(make([]byte, 10))
+	require.ErrorIs(t, err, errAbandoned)
+	<-written
+	client.closed()
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

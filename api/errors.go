@@ -64,9 +64,18 @@ func statusOfSet(set *supervisor.SetError) int {
 // textOf is what the answer says, with upstream's words where clients may
 // know them.
 func textOf(err error) string {
-	var fromHTTP *fiber.Error
+	var (
+		set      *supervisor.SetError
+		fromHTTP *fiber.Error
+	)
 	switch {
+	case errors.As(err, &set):
+		// Each stream is to be named.
 	case errors.As(err, &fromHTTP):
+		if strings.HasPrefix(fromHTTP.Message, "error when reading request") {
+			// The parser's own text repeats the headers, secrets and all.
+			return "Error: the request cannot be read: it is not valid HTTP"
+		}
 		return fromHTTP.Message
 	case errors.Is(err, supervisor.ErrExists):
 		return "Stream already exists"
@@ -83,8 +92,11 @@ func (s *Server) answerError(c *fiber.Ctx, err error) error {
 		s.log.Error("request failed", zap.String("method", c.Method()), zap.String("path", c.Path()), zap.Error(err))
 	}
 	c.Status(status)
-	var lint *supervisor.LintError
-	if errors.As(err, &lint) {
+	var (
+		lint *supervisor.LintError
+		set  *supervisor.SetError
+	)
+	if errors.As(err, &lint) && !errors.As(err, &set) {
 		return c.JSON(lintAnswer{LintingErrors: lint.Lints, LintErrors: lint.Lints})
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMETextPlainCharsetUTF8)

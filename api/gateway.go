@@ -32,6 +32,10 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		cancel()
 		return fiber.NewError(fiber.StatusBadRequest, "Error: "+err.Error())
 	}
+	if s.token != "" {
+		// It is the server's, and headers become metadata that a stream can read.
+		r.Header.Del(fiber.HeaderAuthorization)
+	}
 	id, err := s.streams.Owner(r)
 	if err != nil {
 		cancel()
@@ -48,6 +52,9 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 	if err != nil {
 		client.forget()
 		cancel()
+		if !body.consumed() {
+			body.reclaim(c.Context().Conn())
+		}
 		return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, id, err)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {

@@ -210,7 +210,9 @@ func serve(t testing.TB, cfg Config, streams *recorder) string {
 			// One for all servers, and one that sleeps for seconds before it
 			// sees that its server has ended.
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")))
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+			// A test's own runner, which closes slowly.
+			goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")))
 	})
 	return addr.String()
 }

@@ -34,7 +34,8 @@ func (s *Server) resourceList(c *fiber.Ctx) error {
 // resource serves /resources/{type}/{id}.
 func (s *Server) resource(c *fiber.Ctx) error {
 	err := s.onResource(c, param(c, "type"), param(c, "id"))
-	if errors.Is(err, supervisor.ErrNotFound) {
+	var set *supervisor.SetError
+	if errors.Is(err, supervisor.ErrNotFound) && !errors.As(err, &set) {
 		return fiber.NewError(fiber.StatusNotFound, "Resource not found")
 	}
 	return err

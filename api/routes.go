@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
 )
 
 // route is one path of the API with what /endpoints says of it.
@@ -30,7 +31,7 @@ func (s *Server) apiRoutes() []route {
 }
 
 func (s *Server) routes() {
-	s.app.Use(s.belowRoot, trackBody, s.authenticate)
+	s.app.Use(recover.New(), s.belowRoot, trackBody, s.authenticate, refuseAmbiguity)
 	for _, r := range s.apiRoutes() {
 		s.app.All(r.path, r.handler)
 	}
@@ -51,7 +52,7 @@ func (s *Server) belowRoot(c *fiber.Ctx) error {
 		return c.Next()
 	}
 	c.Request().SetRequestURI(rest)
-	c.Path(string(c.Request().URI().Path()))
+	c.Path(string(c.Request().URI().PathOriginal()))
 	return c.RestartRouting()
 }
 

@@ -82,6 +82,7 @@ func TestIDsAreDecodedOnce(t *testing.T) {
 	addr := serve(t, testConfig(), streams)
 	for target, want := range map[string]string{
 		"/streams/a.b-c_D": "a.b-c_D", "/streams/a%2Fb": "a/b", "/streams/%252e": "%2e", "/streams/a%20b": "a b", "/streams/..": "..",
+		"/benthos/streams/c%2Fb": "c/b", "/benthos/streams/%252f": "%2f",
 	} {
 		client := dial(t, addr)
 		client.send([]string{"POST " + target + " HTTP/1.1", "Host: x", "Content-Length: 2"}, "{}")

@@ -173,9 +173,12 @@ func (s *Supervisor) apply(ctx context.Context, m *member, timeout time.Duration
 		}
 		return m.stream.replace(ctx, m.inst, timeout)
 	})
-	if errors.Is(err, ErrNotFound) && m.inst != nil {
-		// The stream was deleted before its actor took the runner over.
-		m.inst.discard()
+	if errors.Is(err, ErrNotFound) {
+		// It was deleted by somebody else, after this change so to speak.
+		if m.inst != nil {
+			m.inst.discard()
+		}
+		return nil
 	}
 	return err
 }
