@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -37,14 +38,13 @@ type requestBody struct {
 	released    chan struct{}
 	releaseOnce sync.Once
 
-	// ambiguous is set where nothing that was sent can be trusted to be the
-	// end of the body.
-	ambiguous bool
-
 	mu     sync.Mutex
 	source io.Reader
 	// left is how much the client has announced; negative when it has not.
 	left int
+	// conn is where a body without a length comes from: the parser takes its
+	// end for that of the body.
+	conn net.Conn
 	err  error
 }
 
@@ -54,7 +54,7 @@ func newRequestBody(c *fiber.Ctx) *requestBody {
 	b := &requestBody{released: make(chan struct{}), left: -1}
 	switch stream := c.Context().RequestBodyStream(); {
 	case stream != nil && c.Request().Header.ContentLength() != 0:
-		b.source, b.left = stream, c.Request().Header.ContentLength()
+		b.source, b.left, b.conn = stream, c.Request().Header.ContentLength(), c.Context().Conn()
 	case len(c.Request().Body()) > 0:
 		b.source = bytes.NewReader(c.Request().Body())
 	default:
@@ -76,7 +76,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if b.left >= 0 {
 		b.left -= n
 	}
-	if errors.Is(err, io.EOF) && b.left > 0 {
+	if errors.Is(err, io.EOF) && (b.left > 0 || b.left < 0 && hungUp(b.conn)) {
 		err = io.ErrUnexpectedEOF
 	}
 	b.err = err
@@ -95,6 +95,16 @@ func (b *requestBody) Close() error {
 
 // consumed reports whether the whole body was read.
 func (b *requestBody) consumed() bool { return b.eof.Load() }
+
+// fault is why the body could not be read; nil when it could.
+func (b *requestBody) fault() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if errors.Is(b.err, io.EOF) {
+		return nil
+	}
+	return b.err
+}
 
 // reclaim takes the body back from a runner that has answered without reading
 // all of it: its transport may be at it still. A read that is under way ends
@@ -125,8 +135,8 @@ func trackBody(c *fiber.Ctx) error {
 		// Answered here, since whether the body was read must be known after.
 		err = c.App().ErrorHandler(c, err)
 	}
-	if body.ambiguous || !body.consumed() && !body.spare(c.Context().Conn()) {
-		linger(c)
+	if !body.consumed() && !body.spare(c.Context().Conn()) {
+		linger(c.Context())
 	}
 	return err
 }
@@ -142,8 +152,7 @@ func (b *requestBody) spare(conn net.Conn) bool {
 
 // linger has the answer sent and the connection closed, but not before the
 // client had time to stop sending and read the answer.
-func linger(c *fiber.Ctx) {
-	ctx := c.Context()
+func linger(ctx *fasthttp.RequestCtx) {
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(conn net.Conn) {
 		ctx.Response.Header.SetConnectionClose()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ type clientWatch struct {
 	conn net.Conn
 	body *requestBody
 	gone func()
+	// left is set once the client has gone.
+	left atomic.Bool
 
 	mu      sync.Mutex
 	timer   *time.Timer
@@ -30,11 +33,16 @@ type clientWatch struct {
 
 // watchClient calls gone when the client closes its connection. Nothing reads
 // from the connection while the request is answered, once the body is there.
-func watchClient(conn net.Conn, body *requestBody, gone func()) *clientWatch {
+// It begins at once or after watchAfter.
+func watchClient(conn net.Conn, body *requestBody, atOnce bool, gone func()) *clientWatch {
 	w := &clientWatch{conn: conn, body: body, gone: gone}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(watchAfter, w.begin)
+	after := watchAfter
+	if atOnce {
+		after = 0
+	}
+	w.timer = time.AfterFunc(after, w.begin)
 	return w
 }
 
@@ -57,6 +65,7 @@ func (w *clientWatch) begin() {
 	go func() {
 		defer close(w.ended)
 		if closed(raw) {
+			w.left.Store(true)
 			w.gone()
 		}
 	}()
@@ -71,14 +80,38 @@ func closed(conn syscall.Conn) bool {
 	}
 	gone := false
 	err = raw.Read(func(fd uintptr) bool {
-		var peek [1]byte
-		n, _, err := unix.Recvfrom(int(fd), peek[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
-			return false
-		}
-		gone = err != nil || n == 0
-		return true
+		var sent bool
+		gone, sent = peek(fd)
+		return gone || sent
 	})
+	return err == nil && gone
+}
+
+// peek looks at a connection without waiting and without taking anything:
+// whether the other side has closed it, or has sent something. Neither is
+// known while there is nothing to read.
+func peek(fd uintptr) (gone, sent bool) {
+	var one [1]byte
+	n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return false, false
+	}
+	gone = err != nil || n == 0
+	return gone, !gone
+}
+
+// hungUp reports whether the other side has closed the connection by now.
+func hungUp(conn net.Conn) bool {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) { gone, _ = peek(fd) })
 	return err == nil && gone
 }
 

@@ -54,7 +54,7 @@ func TestWatchSeesTheClientGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server, client := pair(t)
 			gone := make(chan struct{})
-			watch := watchClient(server, readBody(), func() { close(gone) })
+			watch := watchClient(server, readBody(), false, func() { close(gone) })
 			defer watch.forget()
 			await(t, watching, "the watch")
 			leave(client)
@@ -71,7 +71,7 @@ func TestWatchSeesTheClientGo(t *testing.T) {
 func TestWatchLeavesTheConnectionAsItWas(t *testing.T) {
 	server, client := pair(t)
 	var gone atomic.Bool
-	watch := watchClient(server, readBody(), func() { gone.Store(true) })
+	watch := watchClient(server, readBody(), false, func() { gone.Store(true) })
 	await(t, watching, "the watch")
 	watch.forget()
 	assert.False(t, watching())
@@ -92,7 +92,7 @@ func TestWatchLeavesTheConnectionAsItWas(t *testing.T) {
 
 func TestWatchLeavesTheNextRequest(t *testing.T) {
 	server, client := pair(t)
-	watch := watchClient(server, readBody(), func() { t.Error("a client that sends is not gone") })
+	watch := watchClient(server, readBody(), false, func() { t.Error("a client that sends is not gone") })
 	_, err := io.WriteString(client, "next")
 	require.NoError(t, err)
 	watch.begin()
@@ -107,14 +107,14 @@ func TestWatchLeavesTheNextRequest(t *testing.T) {
 func TestWatchWaitsForTheBody(t *testing.T) {
 	server, _ := pair(t)
 	body := &requestBody{}
-	watch := watchClient(server, body, func() {})
+	watch := watchClient(server, body, false, func() {})
 	watch.begin()
 	assert.Nil(t, watch.ended, "the body is read from the same connection")
 	body.eof.Store(true)
 	await(t, watching, "the watch")
 	watch.forget()
 
-	watch = watchClient(server, body, func() {})
+	watch = watchClient(server, body, false, func() {})
 	watch.forget()
 	watch.begin()
 	assert.Nil(t, watch.ended, "it was forgotten")
@@ -142,8 +142,9 @@ func TestSlowRequestKeepsItsConnection(t *testing.T) {
 }
 
 func TestRequestEndsWithItsClient(t *testing.T) {
-	ended := make(chan struct{})
+	begun, ended := make(chan struct{}), make(chan struct{})
 	streams := behind(t, func(w http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
 		if r.URL.Path == "/foo/stream" {
 			w.(http.Flusher).Flush()
 		}
@@ -154,6 +155,7 @@ func TestRequestEndsWithItsClient(t *testing.T) {
 	for _, path := range []string{"/foo/get", "/foo/stream"} {
 		client := dial(t, addr)
 		client.send([]string{"GET " + path + " HTTP/1.1", "Host: x"}, "")
+		<-begun
 		await(t, watching, "the watch")
 		require.NoError(t, client.Close())
 		select {

@@ -23,6 +23,10 @@ var hopByHop = []string{
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
+// readyTime bounds the answer to a stream's own /ready, which costs a runner
+// nothing: one that takes longer hangs.
+const readyTime = 2 * time.Second
+
 // gateway forwards a request to the stream that serves its path.
 func (s *Server) gateway(c *fiber.Ctx) error {
 	body := bodyOf(c)
@@ -47,15 +51,21 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		return s.noFunction(c, id, err)
 	}
 
-	client := watchClient(c.Context().Conn(), body, cancel)
+	// What is asked for by GET may be a stream that has nothing to send yet.
+	client := watchClient(c.Context().Conn(), body, c.Method() == fiber.MethodGet, cancel)
+	if c.Path() == "/"+id+"/ready" {
+		overdue := time.AfterFunc(readyTime, cancel)
+		defer overdue.Stop()
+	}
 	resp, err := function.RoundTrip(r)
 	if err != nil {
 		client.forget()
 		cancel()
+		err = unanswered(id, body, client, err)
 		if !body.consumed() {
 			body.reclaim(c.Context().Conn())
 		}
-		return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, id, err)
+		return err
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		client.forget()
@@ -70,6 +80,20 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		cancel()
 	})
 	return nil
+}
+
+// statusClientGone is what nobody reads; logs know it by this number.
+const statusClientGone = 499
+
+// unanswered tells whose fault it was that a request got no answer.
+func unanswered(id string, body *requestBody, client *clientWatch, err error) error {
+	if fault := body.fault(); fault != nil {
+		return fiber.NewError(fiber.StatusBadRequest, "Error: reading the body: "+fault.Error())
+	}
+	if client.left.Load() {
+		return fiber.NewError(statusClientGone, "Error: the client has gone")
+	}
+	return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, id, err)
 }
 
 // noFunction answers for a stream without a runner. Its /ready says so in
@@ -100,7 +124,10 @@ func outgoing(ctx context.Context, c *fiber.Ctx, body *requestBody) (*http.Reque
 		r.Body = body
 		r.ContentLength = int64(max(in.ContentLength(), -1))
 	}
-	in.VisitAll(func(key, value []byte) { r.Header.Add(string(key), string(value)) })
+	// As they were sent: the parser makes its own of some, such as cookies.
+	for name, value := range rawHeaders(in) {
+		r.Header.Add(string(name), string(value))
+	}
 	upgrade := ""
 	if httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade") {
 		upgrade = r.Header.Get("Upgrade")

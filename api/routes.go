@@ -31,17 +31,19 @@ func (s *Server) apiRoutes() []route {
 }
 
 func (s *Server) routes() {
-	s.app.Use(recover.New(), s.belowRoot, trackBody, s.authenticate, refuseAmbiguity)
+	s.app.Use(recover.New(), s.belowRoot, trackBody, s.authenticate)
 	for _, r := range s.apiRoutes() {
 		s.app.All(r.path, r.handler)
 	}
 	s.app.All("/*", s.gateway)
 }
 
+const belowKey = "below"
+
 // belowRoot answers every path below the root path as well, as upstream does.
 // A stream that is called like the root path keeps its endpoints.
 func (s *Server) belowRoot(c *fiber.Ctx) error {
-	if s.cfg.RootPath == "" {
+	if s.cfg.RootPath == "" || c.Locals(belowKey) != nil {
 		return c.Next()
 	}
 	rest, below := strings.CutPrefix(string(c.Request().Header.RequestURI()), s.cfg.RootPath)
@@ -51,6 +53,7 @@ func (s *Server) belowRoot(c *fiber.Ctx) error {
 	if _, err := s.streams.Get(strings.TrimPrefix(s.cfg.RootPath, "/")); err == nil {
 		return c.Next()
 	}
+	c.Locals(belowKey, true)
 	c.Request().SetRequestURI(rest)
 	c.Path(string(c.Request().URI().PathOriginal()))
 	return c.RestartRouting()

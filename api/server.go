@@ -75,6 +75,7 @@ func New(cfg Config, streams Streams, log *zap.Logger, version, built string) (*
 		ErrorHandler:                 s.answerError,
 	})
 	s.routes()
+	s.app.Server().Handler = guard(s.app.Server().Handler, fiber.DefaultMethods)
 	return s, nil
 }
 
@@ -98,7 +99,7 @@ func (s *Server) Serve() error {
 
 // Shutdown stops accepting connections at once and waits for the requests
 // that are being answered, until the context ends. Requests to streams end
-// when their runners do, so the supervisor is to be closed at the same time.
+// when their runners do, so the supervisor is to be closed first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.app.ShutdownWithContext(ctx); err != nil {
 		return fmt.Errorf("ending HTTP requests: %w", err)

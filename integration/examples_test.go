@@ -219,7 +219,12 @@ func driveHeartbeat(t *testing.T, run *exampleRun, told []string) {
 	require.NoError(t, json.Unmarshal([]byte(told[0]), &tree))
 	assert.Subset(t, slices.Collect(maps.Keys(tree)), []string{"input", "pipeline", "output", "process", "uptime_ns"})
 	await(t, finishTimeout, "the first beat", func() error {
-		return jsonAt(float64(1), "output", "sent")(run.call(t, http.MethodGet, "/streams/heartbeat/stats", ""))
+		var stats struct{ Output struct{ Sent float64 } }
+		run.getJSON(t, "/streams/heartbeat/stats", &stats)
+		if stats.Output.Sent == 0 {
+			return errors.New("none was sent")
+		}
+		return nil
 	})
 	host, err := os.Hostname()
 	require.NoError(t, err)
@@ -241,9 +246,7 @@ func driveQueue(t *testing.T, run *exampleRun, told []string) {
 		run.expect(t, http.StatusOK, http.MethodPost, "/queue/post", `{"n":`+n+`}`)
 		assert.Regexp(t, `^{"n":`+n+`,"queued_at":"[^"]+"}$`, follower.line(t))
 	}
-	hungUp := awaitHungUp(t, runnerOf(t, run.client, "queue"))
-	follower.Close()
-	hungUp()
+	hangUp(t, runnerOf(t, run.client, "queue"), follower.Close)
 
 	conn, err := dial(t.Context(), run.client, "/queue/get/ws")
 	require.NoError(t, err)

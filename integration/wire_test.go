@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -117,23 +118,45 @@ func runnerOf(t testing.TB, c *client, stream string) int {
 	return stats.Process.PID
 }
 
-// awaitHungUp is called while a client has a connection to a stream, whose
-// runner is pid. The function that it returns waits until the runner has lost
-// that connection.
-func awaitHungUp(t *testing.T, pid int) (hungUp func()) {
-	t.Helper()
-	before, err := openFiles(pid)
-	require.NoError(t, err)
-	return func() {
-		t.Helper()
-		await(t, 5*time.Second, "the runner to lose its client", func() error {
-			now, err := openFiles(pid)
-			if err == nil && now >= before {
-				err = fmt.Errorf("%d files are open, %d were", now, before)
-			}
-			return err
-		})
+// connectionsTo counts the connections through which the supervisor talks HTTP
+// to the runner pid: requests that are being answered, and idle ones.
+func connectionsTo(pid int) (int, error) {
+	table, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return 0, err
 	}
+	const connected = "03"
+	count := 0
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) == 8 && f[5] == connected && strings.HasSuffix(f[7], "/http.sock") && holdsSocket(pid, f[6]) {
+			count++
+		}
+	}
+	return count, nil
+}
+
+// awaitConnections waits until the runner pid has as many connections.
+func awaitConnections(t *testing.T, pid, want int) {
+	t.Helper()
+	await(t, 10*time.Second, fmt.Sprintf("%d connections to the runner", want), func() error {
+		now, err := connectionsTo(pid)
+		if err == nil && now != want {
+			err = fmt.Errorf("there are %d", now)
+		}
+		return err
+	})
+}
+
+// hangUp closes a client's connection to a stream, and waits until the
+// stream's runner has lost it.
+func hangUp(t *testing.T, pid int, hang func() error) {
+	t.Helper()
+	before, err := connectionsTo(pid)
+	require.NoError(t, err)
+	require.NotZero(t, before)
+	require.NoError(t, hang())
+	awaitConnections(t, pid, before-1)
 }
 
 // follower reads the lines that a stream sends while its client stays.

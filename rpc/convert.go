@@ -58,7 +58,7 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 }
 
 func rejectionToProto(r *Rejection) *runnerpb.Rejection {
-	out := &runnerpb.Rejection{Message: text(r.Message)}
+	out := &runnerpb.Rejection{Message: text(r.Message), Address: r.Address}
 	switch r.Kind {
 	case RejectLint:
 		out.Kind = runnerpb.Rejection_KIND_LINT
@@ -76,7 +76,7 @@ func rejectionToProto(r *Rejection) *runnerpb.Rejection {
 }
 
 func rejectionFromProto(r *runnerpb.Rejection) *Rejection {
-	out := &Rejection{Kind: RejectBuild, Message: r.GetMessage()}
+	out := &Rejection{Kind: RejectBuild, Message: r.GetMessage(), Address: r.GetAddress()}
 	switch r.GetKind() {
 	case runnerpb.Rejection_KIND_LINT:
 		out.Kind = RejectLint

@@ -35,7 +35,7 @@ func TestRejectionRoundTrip(t *testing.T) {
 	for _, want := range []*Rejection{
 		{Kind: RejectLint, Lints: []Lint{{Line: 1, Column: 2, Message: "m", Resource: "r"}}},
 		{Kind: RejectBuild, Message: "no"},
-		{Kind: RejectAddressInUse, Message: "busy"},
+		{Kind: RejectAddressInUse, Message: "busy", Address: "[::]:80"},
 	} {
 		assert.Equal(t, want, rejectionFromProto(rejectionToProto(want)))
 	}

@@ -100,6 +100,8 @@ type Rejection struct {
 	Message string
 	// Lints is filled for RejectLint.
 	Lints []Lint
+	// Address is the one of RejectAddressInUse, as host:port.
+	Address string
 }
 
 // Error returns the message, or the first lint and how many more there are.

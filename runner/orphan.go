@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// firstContact is how long a runner waits for its first supervisor, before it
-// was told its own timeout.
+// firstContact is how long a runner waits for its first supervisor.
 const firstContact = 30 * time.Second
 
 // orphanWatch calls expired when no supervisor has been attached for long
@@ -26,11 +25,9 @@ func newOrphanWatch(expired func()) *orphanWatch {
 func (w *orphanWatch) setTimeout(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Building can take longer than a runner may be an orphan: until it is
-	// attached, the longer one holds.
 	w.timeout = d
 	if w.attached == 0 {
-		w.timer.Reset(max(d, firstContact))
+		w.timer.Reset(d)
 	}
 }
 

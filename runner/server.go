@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,9 +36,16 @@ type server struct {
 	// stream stays nil when only resources were checked. No lock guards it:
 	// a build that never returns must not keep the process from ending.
 	stream atomic.Pointer[engine.Stream]
+	// ready is closed once there is a stream.
+	ready chan struct{}
+	// leaving is set when the process ends by its own decision: the end of
+	// the stream is not the stream's then.
+	leaving atomic.Bool
 }
 
 var _ rpc.Runner = (*server)(nil)
+
+var errLeaving = errors.New("the runner is leaving")
 
 // newServer listens for the stream's HTTP requests beside the socket the
 // supervisor chose for the contract.
@@ -50,7 +58,7 @@ func newServer() (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for the stream's HTTP requests: %w", err)
 	}
-	s := &server{listener: listener}
+	s := &server{listener: listener, ready: make(chan struct{})}
 	s.orphan = newOrphanWatch(func() { s.shutdown("no supervisor") })
 	return s, nil
 }
@@ -75,6 +83,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 		return rpc.Prepared{}, nil
 	}
 	s.stream.Store(stream)
+	close(s.ready)
 	go func() {
 		// Serve ends when close closes the listener. It has no timeouts: only
 		// the supervisor can reach the socket.
@@ -142,14 +151,19 @@ func (s *server) Events(ctx context.Context, emit func(rpc.Event) error) error {
 	if err := emit(rpc.Event{}); err != nil {
 		return err
 	}
-	stream, err := s.current()
-	if err != nil {
-		return err
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ready:
 	}
+	stream := s.stream.Load()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-stream.Done():
+	}
+	if s.leaving.Load() {
+		return errLeaving
 	}
 	finished := &rpc.Finished{Metrics: stream.Metrics()}
 	if err := stream.Err(); err != nil {
@@ -169,6 +183,7 @@ func (s *server) current() (*engine.Stream, error) {
 
 // shutdown ends the process from within, draining the stream first.
 func (s *server) shutdown(reason string) {
+	s.leaving.Store(true)
 	if stream, err := s.current(); err == nil {
 		s.logs.Load().logger.Info("Stopping", "reason", reason)
 		ctx, cancel := context.WithTimeout(context.Background(), selfStopGrace)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
+
+	"penstock/supervisor/document"
 )
 
 // update gives the stream the spec that revise makes of its present one.
@@ -15,14 +18,59 @@ func (s *stream) update(ctx context.Context, revise func(spec) (spec, error), ti
 	if err != nil {
 		return err
 	}
-	inst, err := s.sup.prepare(ctx, s.id, sp, s.sup.resources.all())
-	if errors.Is(err, errAddressInUse) && s.current != nil {
-		return s.replaceInPlace(ctx, sp, timeout)
+	s.coming.Store(&sp)
+	defer s.coming.Store(nil)
+	var inst *instance
+	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, sp, s.sup.resources.all()) })
+	var busy *addressInUseError
+	if errors.As(err, &busy) {
+		return s.updateInPlace(ctx, sp, busy, timeout)
 	}
 	if err != nil {
 		return err
 	}
 	return s.replace(ctx, inst, timeout)
+}
+
+// updateInPlace is for a spec that binds an address which is in use. Where the
+// stream's own runner holds it that one has to stop before the new one can be
+// built; but not before the rest of the config was found to build, with
+// another address in that place.
+func (s *stream) updateInPlace(ctx context.Context, sp spec, busy *addressInUseError, timeout time.Duration) error {
+	if s.current == nil || !s.current.proc.Listens(ctx, busy.address) {
+		return busy
+	}
+	trial := sp
+	var err error
+	if trial.doc, err = elsewhere(sp.doc, busy.address); err != nil {
+		return &InvalidError{err.Error()}
+	}
+	var inst *instance
+	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, trial, s.sup.resources.all()) })
+	switch {
+	case err == nil:
+		inst.discard()
+	case !errors.Is(err, errAddressInUse):
+		return err
+	}
+	if s.current == nil {
+		// It has died meanwhile, and its address is free.
+		return s.update(ctx, func(spec) (spec, error) { return sp, nil }, timeout)
+	}
+	return s.replaceInPlace(ctx, sp, timeout)
+}
+
+// elsewhere is the config with every address of that port replaced by one that
+// is free.
+func elsewhere(doc *document.Document, address string) (*document.Document, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Rewrite(func(scalar string) bool {
+		_, p, err := net.SplitHostPort(scalar)
+		return err == nil && p == port
+	}, "127.0.0.1:0")
 }
 
 // replace stops the current instance and runs the prepared one. When that
@@ -49,8 +97,7 @@ func (s *stream) replace(ctx context.Context, inst *instance, timeout time.Durat
 	return s.restore(ctx, err)
 }
 
-// replaceInPlace is for a spec that binds an address which the current
-// instance holds: the old one has to stop before the new one can be built.
+// replaceInPlace stops the current instance before the new one is prepared.
 func (s *stream) replaceInPlace(ctx context.Context, sp spec, timeout time.Duration) error {
 	s.retire(timeout)
 	inst, err := s.sup.prepare(ctx, s.id, sp, s.sup.resources.all())

@@ -92,13 +92,14 @@ func (e *InUseError) Error() string {
 	return "in use by " + strings.Join(users, " and ") + ": change or delete these first"
 }
 
+const idRule = "use 1 to 128 of A-Z a-z 0-9 . _ - and do not start with a dot"
+
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
 // checkID keeps ids fit for paths, of URLs and of files.
 func checkID(id string) error {
 	if !validID.MatchString(id) {
-		return &InvalidError{fmt.Sprintf(
-			"stream id %q is not valid: use 1 to 128 of A-Z a-z 0-9 . _ - and do not start with a dot", id)}
+		return &InvalidError{fmt.Sprintf("stream id %q is not valid: %s", id, idRule)}
 	}
 	return nil
 }

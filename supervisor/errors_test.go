@@ -48,8 +48,9 @@ func TestErrorsAreOneLineAndClassified(t *testing.T) {
 	assert.ErrorIs(t, lint, ErrInvalid)
 	assert.ErrorIs(t, set, ErrInvalid)
 	assert.ErrorIs(t, set, ErrExists)
-	assert.ErrorIs(t, &addressInUseError{InvalidError{"busy"}}, ErrInvalid)
-	assert.ErrorIs(t, &addressInUseError{InvalidError{"busy"}}, errAddressInUse)
+	busy := &addressInUseError{InvalidError{"busy"}, "127.0.0.1:80"}
+	assert.ErrorIs(t, busy, ErrInvalid)
+	assert.ErrorIs(t, busy, errAddressInUse)
 	assert.Equal(t, "stream 'a': stream already exists; stream 'b': no", set.Error())
 	assert.Equal(t, "in use by streams x, y and resources cache/c: change or delete these first", inUse.Error())
 	for _, err := range []error{lint, set, inUse, errDeleted} {

@@ -53,7 +53,7 @@ func (s *Supervisor) Owner(r *http.Request) (string, error) {
 	var started time.Time
 	for _, st := range s.existing() {
 		v := st.seen.Load()
-		if !v.active() || !slices.ContainsFunc(v.current.endpoints, func(p string) bool { return serves(p, r) }) {
+		if !v.serves() || !slices.ContainsFunc(v.current.endpoints, func(p string) bool { return serves(p, r) }) {
 			continue
 		}
 		if owner == "" || v.current.startedAt.After(started) {
@@ -77,6 +77,12 @@ func serves(pattern string, r *http.Request) bool {
 	return route.Match(r, &mux.RouteMatch{})
 }
 
+// serves reports whether the stream's endpoints can be reached. They can while
+// it is being stopped: what it holds may still be collected from it.
+func (v *view) serves() bool {
+	return v.current != nil && v.current.alive() && (v.state == StateRunning || v.state == StateStopping)
+}
+
 // Function returns the way to a stream's own HTTP endpoints. The error wraps
 // ErrNotFound, or ErrUnavailable while the stream has no runner.
 func (s *Supervisor) Function(id string) (http.RoundTripper, error) {
@@ -85,7 +91,7 @@ func (s *Supervisor) Function(id string) (http.RoundTripper, error) {
 		return nil, err
 	}
 	v := st.seen.Load()
-	if v.active() {
+	if v.serves() {
 		return v.current.transport, nil
 	}
 	return nil, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())

@@ -34,8 +34,37 @@ type instance struct {
 	transport *http.Transport
 	// startedAt is when the stream was told to run.
 	startedAt time.Time
-	// unwatch ends the goroutine that follows the runner's events.
+	// generation is that of the resources it was built with.
+	generation uint64
+	*follower
+}
+
+// follower listens to a runner's events. It is what tells the runner that it
+// has a supervisor, from its first moment to its last.
+type follower struct {
+	// unwatch ends the listening.
 	unwatch context.CancelFunc
+	// over is closed when there is nothing more to hear; finished is set then
+	// if the stream has ended by itself.
+	over     chan struct{}
+	finished *rpc.Finished
+}
+
+func (s *Supervisor) follow(proc *process.Process) *follower {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &follower{unwatch: cancel, over: make(chan struct{})}
+	s.watchers.Go(func() {
+		defer close(f.over)
+		var finished *rpc.Finished
+		// Why it ends otherwise shows in the process: it is dead, or it was
+		// told to go.
+		_ = proc.Events(ctx, func(e rpc.Event) error {
+			finished = e.Finished
+			return nil
+		})
+		f.finished = finished
+	})
+	return f
 }
 
 // deathNotice bounds the wait for the exit of a runner whose connection broke.
@@ -44,24 +73,25 @@ const deathNotice = time.Second
 // prepare starts a runner and has it lint and build sp with the given
 // resources. A config that is refused gives an error that wraps ErrInvalid;
 // its runner is gone then. The context bounds all of it.
-func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources []rpc.Resource) (*instance, error) {
-	req := s.prepareRequest(id, resources)
+func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList) (*instance, error) {
+	req := s.prepareRequest(id, resources.list)
 	req.Config = sp.doc.Text()
 	req.Chilled = sp.chilled
 	req.AllowTests = sp.allowTests
 	if sp.doc.LintDisabled() {
 		req.Chilled = true
 	}
-	proc, prepared, err := s.startPrepared(ctx, req)
+	proc, followed, prepared, err := s.startPrepared(ctx, req)
 	if err != nil {
 		return nil, explain(err, sp.doc, func(string) *document.Document { return nil })
 	}
 	return &instance{
-		spec:      sp,
-		proc:      proc,
-		endpoints: prepared.Endpoints,
-		transport: socketTransport(prepared.HTTPSocket),
-		unwatch:   func() {},
+		spec:       sp,
+		proc:       proc,
+		endpoints:  prepared.Endpoints,
+		transport:  socketTransport(prepared.HTTPSocket),
+		generation: resources.generation,
+		follower:   followed,
 	}, nil
 }
 
@@ -78,20 +108,21 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource) rpc.Pre
 
 // startPrepared starts a runner and calls Prepare on it. On an error there is
 // no runner left.
-func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) (*process.Process, rpc.Prepared, error) {
+func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) (*process.Process, *follower, rpc.Prepared, error) {
 	if err := s.starts.Acquire(ctx, 1); err != nil {
-		return nil, rpc.Prepared{}, err
+		return nil, nil, rpc.Prepared{}, err
 	}
 	proc, err := s.launcher.Start(ctx)
 	s.starts.Release(1)
 	if err != nil {
-		return nil, rpc.Prepared{}, err
+		return nil, nil, rpc.Prepared{}, err
 	}
+	followed := s.follow(proc)
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
 	defer cancel()
 	prepared, err := proc.Prepare(limited, req)
 	if err == nil {
-		return proc, prepared, nil
+		return proc, followed, prepared, nil
 	}
 
 	var rejection *rpc.Rejection
@@ -106,8 +137,9 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) 
 		err = &rpc.Rejection{Kind: rpc.RejectBuild, Message: fmt.Sprintf(
 			"the runner %s while it built the config", proc.Exit())}
 	}
+	followed.unwatch()
 	proc.Kill()
-	return nil, rpc.Prepared{}, err
+	return nil, nil, rpc.Prepared{}, err
 }
 
 // errAddressInUse marks the refusal of a config whose address may be free
@@ -115,7 +147,11 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) 
 var errAddressInUse = errors.New("address in use")
 
 // addressInUseError is an InvalidError that also wraps errAddressInUse.
-type addressInUseError struct{ InvalidError }
+type addressInUseError struct {
+	InvalidError
+	// address is the one that is in use, as host:port.
+	address string
+}
 
 func (e *addressInUseError) Unwrap() []error { return []error{ErrInvalid, errAddressInUse} }
 
@@ -141,7 +177,7 @@ func explain(err error, doc *document.Document, resource func(id string) *docume
 		}
 		return out
 	case rpc.RejectAddressInUse:
-		return &addressInUseError{InvalidError{rejection.Message}}
+		return &addressInUseError{InvalidError{rejection.Message}, rejection.Address}
 	case rpc.RejectBuild:
 	}
 	return &InvalidError{rejection.Message}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"penstock/rpc"
@@ -183,7 +184,7 @@ func (s *Supervisor) Stats(ctx context.Context, id string) (stats.Report, error)
 		return stats.Report{}, err
 	}
 	v := st.seen.Load()
-	report := stats.Report{Stream: id, Metrics: v.last, Uptime: v.uptime()}
+	report := stats.Report{Stream: id, Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
 	if !v.active() {
 		return report, nil
 	}
@@ -192,11 +193,18 @@ func (s *Supervisor) Stats(ctx context.Context, id string) (stats.Report, error)
 	if report.Metrics, err = v.current.proc.Stats(ctx); err != nil {
 		return stats.Report{}, fmt.Errorf("%w: statistics of stream %q: %w", ErrUnavailable, id, err)
 	}
-	proc, err := stats.ReadProcess(ctx, v.current.proc.PID())
-	if err == nil {
-		report.Process = &proc
-	} else if v.current.alive() {
-		return stats.Report{}, fmt.Errorf("process figures of stream %q: %w", id, err)
-	}
+	report.Process = s.figures(v.current)
 	return report, nil
+}
+
+// figures reads what the runner's process uses; nil when it has just gone.
+func (s *Supervisor) figures(inst *instance) *stats.Process {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Timeouts.RPC)
+	defer cancel()
+	figures, err := stats.ReadProcess(ctx, inst.proc.PID())
+	if err != nil {
+		s.log.Debug("the process's figures cannot be read", zap.Int("pid", inst.proc.PID()), zap.Error(err))
+		return nil
+	}
+	return &figures
 }

@@ -2,11 +2,13 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
@@ -34,8 +36,16 @@ type Resource struct {
 // resourceSet holds the resources by id. Ids are unique over all types, as
 // the engine wants them within one process.
 type resourceSet struct {
-	mu   sync.RWMutex
-	byID map[string]storedResource
+	mu         sync.RWMutex
+	byID       map[string]storedResource
+	generation uint64
+}
+
+// resourceList is what a runner is built with. Each change of the resources
+// begins a new generation.
+type resourceList struct {
+	list       []rpc.Resource
+	generation uint64
 }
 
 type storedResource struct {
@@ -53,18 +63,34 @@ func (r *resourceSet) snapshot() map[string]storedResource {
 	return maps.Clone(r.byID)
 }
 
-func (r *resourceSet) all() []rpc.Resource { return toRPC(r.snapshot(), "") }
+func (r *resourceSet) all() resourceList {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return resourceList{toRPC(r.byID, ""), r.generation}
+}
 
-func (r *resourceSet) put(id string, res storedResource) {
+// next is the list for runners that are to have the candidate, which is put
+// into force after them.
+func (r *resourceSet) next(candidate map[string]storedResource) resourceList {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return resourceList{toRPC(candidate, ""), r.generation + 1}
+}
+
+// put stores a resource and returns the generation that begins with it.
+func (r *resourceSet) put(id string, res storedResource) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byID[id] = res
+	r.generation++
+	return r.generation
 }
 
 func (r *resourceSet) remove(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.byID, id)
+	r.generation++
 }
 
 // toRPC lists resources in order; the one with the id check is to be checked.
@@ -100,6 +126,19 @@ func mentioned(doc *document.Document, byID map[string]storedResource) map[strin
 	return found
 }
 
+// mentioned returns the ids of the resources that the stream uses, or will
+// once a change that is being prepared is in force.
+func (s *stream) mentioned(byID map[string]storedResource) map[string]bool {
+	found := map[string]bool{}
+	if v := s.seen.Load(); v != nil {
+		maps.Copy(found, mentioned(v.spec.doc, byID))
+	}
+	if sp := s.coming.Load(); sp != nil {
+		maps.Copy(found, mentioned(sp.doc, byID))
+	}
+	return found
+}
+
 // PutResource creates or replaces a resource. The streams that use it are
 // built with the new one before anything changes, and then restarted with it.
 func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *document.Document, ch Change) error {
@@ -131,14 +170,45 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 	}
 
 	members := s.usersOf(id, candidate)
-	if err := s.prepareAll(ctx, members, toRPC(candidate, "")); err != nil {
+	if err := s.prepareAll(ctx, members, s.resources.next(candidate)); err != nil {
 		return err
 	}
-	s.resources.put(id, res)
-	if failures := s.applyAll(ctx, members, s.stopTimeout(ch)); len(failures) > 0 {
+	generation := s.resources.put(id, res)
+	failures := s.applyAll(ctx, members, s.stopTimeout(ch))
+	maps.Copy(failures, s.catchUp(ctx, id, generation, s.stopTimeout(ch)))
+	if len(failures) > 0 {
 		return &SetError{Failures: failures}
 	}
 	return nil
+}
+
+// catchUp restarts the streams that use the resource and were being created
+// or changed while it was replaced: they have been built with the old one.
+func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, timeout time.Duration) map[string]error {
+	failures := map[string]error{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	byID := s.resources.snapshot()
+	for _, st := range s.all() {
+		if !st.mentioned(byID)[id] {
+			continue
+		}
+		wg.Go(func() {
+			err := st.do(ctx, func(ctx context.Context) error {
+				if st.current == nil || st.current.generation >= generation || !mentioned(st.spec.doc, byID)[id] {
+					return nil
+				}
+				return st.update(ctx, func(old spec) (spec, error) { return old, nil }, timeout)
+			})
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				mu.Lock()
+				failures[st.id] = err
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return failures
 }
 
 // checkResource has a throwaway runner lint and build the resource with id.
@@ -148,10 +218,11 @@ func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
 	req.LogDir = ""
-	proc, _, err := s.startPrepared(ctx, req)
+	proc, followed, _, err := s.startPrepared(ctx, req)
 	if err != nil {
 		return explain(err, nil, func(id string) *document.Document { return candidate[id].doc })
 	}
+	followed.unwatch()
 	proc.Kill()
 	return nil
 }
@@ -172,15 +243,19 @@ func checkResource(typ, id string) error {
 	if !slices.Contains(resourceTypes, typ) {
 		return ErrResourceType
 	}
-	return checkID(id)
+	if !validID.MatchString(id) {
+		return &InvalidError{fmt.Sprintf("resource id %q is not valid: %s", id, idRule)}
+	}
+	return nil
 }
 
 // Resources lists all resources by type and id.
 func (s *Supervisor) Resources() []Resource {
 	byID := s.resources.snapshot()
+	users := s.users(byID)
 	out := make([]Resource, 0, len(byID))
 	for id, res := range byID {
-		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Streams: s.streamsUsing(id, byID)})
+		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Streams: users[id]})
 	}
 	slices.SortFunc(out, func(a, b Resource) int {
 		return strings.Compare(a.Type+"/"+a.ID, b.Type+"/"+b.ID)
@@ -198,7 +273,7 @@ func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
 	if !ok || res.typ != typ {
 		return Resource{}, fmt.Errorf("%s resource %q: %w", typ, id, ErrNotFound)
 	}
-	return Resource{Type: typ, ID: id, Document: res.doc, Streams: s.streamsUsing(id, byID)}, nil
+	return Resource{Type: typ, ID: id, Document: res.doc, Streams: s.users(byID)[id]}, nil
 }
 
 // DeleteResource removes a resource that nothing uses; else the error is an
@@ -227,12 +302,20 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
 	return nil
 }
 
-func (s *Supervisor) streamsUsing(id string, byID map[string]storedResource) []string {
-	out := []string{}
-	for _, st := range s.existing() {
-		if mentioned(st.seen.Load().spec.doc, byID)[id] {
-			out = append(out, st.id)
+// users are the ids of the streams that use each resource, sorted; a stream
+// that is being created or changed counts with what it will be.
+func (s *Supervisor) users(byID map[string]storedResource) map[string][]string {
+	users := make(map[string][]string, len(byID))
+	for id := range byID {
+		users[id] = []string{}
+	}
+	for _, st := range s.all() {
+		for id := range st.mentioned(byID) {
+			users[id] = append(users[id], st.id)
 		}
 	}
-	return out
+	for _, ids := range users {
+		slices.Sort(ids)
+	}
+	return users
 }

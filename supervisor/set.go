@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"penstock/rpc"
 	"penstock/supervisor/document"
 )
 
@@ -34,10 +33,14 @@ type member struct {
 // All new configs are built before anything is touched. The error is a
 // *LintError, whose lints name their streams, or a *SetError.
 func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Document, ch Change) error {
-	for _, id := range slices.Sorted(maps.Keys(set)) {
+	invalid := map[string]error{}
+	for id := range set {
 		if err := checkID(id); err != nil {
-			return err
+			invalid[id] = err
 		}
+	}
+	if len(invalid) > 0 {
+		return &SetError{Failures: invalid}
 	}
 	ctx, end, err := s.beginBulk(ctx)
 	if err != nil {
@@ -79,7 +82,7 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 }
 
 // prepareAll prepares every member. On an error no runner of them is left.
-func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resources []rpc.Resource) error {
+func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resources resourceList) error {
 	s.each(members, func(m *member) {
 		m.inst, m.err = s.prepare(ctx, m.id, m.spec, resources)
 		if errors.Is(m.err, errAddressInUse) {
@@ -108,10 +111,14 @@ func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resource
 			m.inst.discard()
 		}
 		if m.stream == nil {
-			s.dropFiles(m.id)
+			s.dropStrayFiles(m.id)
 		}
 	})
 	if len(lints.Lints) > 0 {
+		// One answer names them all.
+		for _, id := range slices.Sorted(maps.Keys(failures)) {
+			lints.Lints = append(lints.Lints, fmt.Sprintf("stream '%s': %s", id, failures[id]))
+		}
 		return lints
 	}
 	return &SetError{Failures: failures}
@@ -161,7 +168,7 @@ func (s *Supervisor) apply(ctx context.Context, m *member, timeout time.Duration
 	if m.stream == nil {
 		return s.createFrom(ctx, m.id, m.spec, m.inst)
 	}
-	err := m.stream.do(ctx, func(ctx context.Context) error {
+	wait, err := m.stream.submit(ctx, func(ctx context.Context) error {
 		if m.stream.revision != m.revision {
 			if m.inst != nil {
 				m.inst.discard()
@@ -173,11 +180,15 @@ func (s *Supervisor) apply(ctx context.Context, m *member, timeout time.Duration
 		}
 		return m.stream.replace(ctx, m.inst, timeout)
 	})
+	switch {
+	case err == nil:
+		err = wait(ctx)
+	case m.inst != nil:
+		// Nobody has taken the runner over.
+		m.inst.discard()
+	}
 	if errors.Is(err, ErrNotFound) {
 		// It was deleted by somebody else, after this change so to speak.
-		if m.inst != nil {
-			m.inst.discard()
-		}
 		return nil
 	}
 	return err

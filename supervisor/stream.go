@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/rpc"
+	"penstock/supervisor/stats"
 )
 
 // stream is the actor that owns one stream's life. All fields below the line
@@ -31,6 +32,11 @@ type stream struct {
 	born chan struct{}
 	// seen is what everybody else may look at; nil until the stream exists.
 	seen atomic.Pointer[view]
+	// coming is the spec that is being prepared, nil when none is.
+	coming atomic.Pointer[spec]
+	// ends takes the news of runners that have ended, which are heard while a
+	// change is being prepared as well.
+	ends chan func()
 
 	// ---- the actor's own ----
 	state    State
@@ -39,7 +45,8 @@ type stream struct {
 	current  *instance
 	reason   string
 	// last holds the statistics of a stream without a runner.
-	last []rpc.Metric
+	last        []rpc.Metric
+	lastProcess *stats.Process
 	// ranFor is how long the last instance ran, once it has ended.
 	ranFor   time.Duration
 	failures int
@@ -55,7 +62,9 @@ type view struct {
 	current  *instance
 	reason   string
 	last     []rpc.Metric
-	ranFor   time.Duration
+	// lastProcess are the figures of the process that ended last.
+	lastProcess *stats.Process
+	ranFor      time.Duration
 }
 
 // errDeleted is what becomes of a change whose stream is being deleted.
@@ -68,6 +77,7 @@ func (s *Supervisor) newStream(id string) *stream {
 		sup:     s,
 		log:     s.log.With(zap.String("stream", id)),
 		inbox:   make(chan func()),
+		ends:    make(chan func()),
 		gone:    make(chan struct{}),
 		born:    make(chan struct{}),
 		life:    life,
@@ -91,6 +101,29 @@ func (s *stream) run() {
 		select {
 		case do := <-s.inbox:
 			do()
+		case end := <-s.ends:
+			end()
+		case <-s.retry:
+			s.retry = nil
+			s.restart()
+		}
+	}
+}
+
+// meanwhile runs work that takes its time, and goes on looking after the
+// stream's runner until it has returned.
+func (s *stream) meanwhile(work func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work()
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		case end := <-s.ends:
+			end()
 		case <-s.retry:
 			s.retry = nil
 			s.restart()
@@ -101,23 +134,44 @@ func (s *stream) run() {
 // do has the actor run op and waits for its result, for as long as the
 // caller's context lasts; op itself is bounded by the stream's life.
 func (s *stream) do(ctx context.Context, op func(ctx context.Context) error) error {
+	wait, err := s.submit(ctx, op)
+	if err != nil {
+		return err
+	}
+	return wait(ctx)
+}
+
+// submit has the actor take op. An error means that it has not and never will;
+// else the function that is returned waits for the result.
+func (s *stream) submit(ctx context.Context, op func(ctx context.Context) error) (func(context.Context) error, error) {
 	result := make(chan error, 1)
 	select {
 	case s.inbox <- func() { result <- op(s.life) }:
 	case <-s.gone:
-		return ErrNotFound
+		return nil, ErrNotFound
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	select {
-	case err := <-result:
-		if errors.Is(err, context.Canceled) && s.life.Err() != nil {
-			return errDeleted
+	return func(ctx context.Context) error {
+		select {
+		case err := <-result:
+			return s.whyEnded(err)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+	}, nil
+}
+
+// whyEnded names the reason of a change that the end of the stream's life cut
+// short.
+func (s *stream) whyEnded(err error) error {
+	switch {
+	case !errors.Is(err, context.Canceled) || s.life.Err() == nil:
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	case s.sup.root.Err() != nil:
+		return ErrClosed
 	}
+	return errDeleted
 }
 
 // tell has the actor run op and does not wait.
@@ -142,7 +196,7 @@ func (s *stream) move(e event) {
 func (s *stream) publish() {
 	s.seen.Store(&view{
 		state: s.state, spec: s.spec, revision: s.revision, current: s.current,
-		reason: s.reason, last: s.last, ranFor: s.ranFor,
+		reason: s.reason, last: s.last, lastProcess: s.lastProcess, ranFor: s.ranFor,
 	})
 }
 
@@ -157,6 +211,8 @@ func (s *stream) create(ctx context.Context, sp spec, ready *instance) (err erro
 		}
 	}()
 	if ready == nil {
+		s.coming.Store(&sp)
+		defer s.coming.Store(nil)
 		if ready, err = s.sup.prepare(ctx, s.id, sp, s.sup.resources.all()); err != nil {
 			return err
 		}
@@ -179,50 +235,42 @@ func (s *stream) create(ctx context.Context, sp spec, ready *instance) (err erro
 // the instance is gone. A stream whose first message kills its runner has
 // started all the same: when exactly it died is no ground to answer otherwise.
 func (s *stream) launch(ctx context.Context, inst *instance) error {
+	if !inst.alive() {
+		inst.discard()
+		return fmt.Errorf("its runner %s before the stream was started", inst.proc.Exit())
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
 	defer cancel()
 	if err := inst.proc.Run(ctx); err != nil && !diedSoon(inst.proc, err) {
 		inst.discard()
 		return fmt.Errorf("starting the stream: %w", err)
 	}
-	watched, unwatch := context.WithCancel(context.Background())
-	inst.unwatch = unwatch
 	inst.startedAt = time.Now()
 	s.current = inst
 	s.reason = ""
-	s.last = nil
+	s.last, s.lastProcess = nil, nil
 	s.move(eventStarted)
-	s.sup.watchers.Add(1)
-	go func() {
-		defer s.sup.watchers.Done()
-		s.watch(watched, inst)
-	}()
+	s.sup.watchers.Go(func() { s.watch(inst) })
 	s.log.Info("started stream", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision))
 	return nil
 }
 
-// watch follows a runner until its stream ends, it dies, or nobody asks any
-// more.
-func (s *stream) watch(ctx context.Context, inst *instance) {
-	var finished *rpc.Finished
-	err := inst.proc.Events(ctx, func(e rpc.Event) error {
-		finished = e.Finished
-		return nil
-	})
-	if finished == nil {
-		select {
-		case <-ctx.Done():
-			return
-		case <-inst.proc.Exited():
-		}
-		s.log.Debug("runner's events ended", zap.Error(err))
+// watch waits until a runner's stream has ended or the runner has died. Every
+// runner dies some day: it is closed, or its supervisor leaves it.
+func (s *stream) watch(inst *instance) {
+	<-inst.over
+	if inst.finished == nil {
+		<-inst.proc.Exited()
 	}
-	s.tell(func() { s.ended(inst, finished) })
+	select {
+	case s.ends <- func() { s.ended(inst) }:
+	case <-s.gone:
+	}
 }
 
 // ended takes note that an instance's stream is over. Only the current one's
 // end matters.
-func (s *stream) ended(inst *instance, finished *rpc.Finished) {
+func (s *stream) ended(inst *instance) {
 	if s.current != inst {
 		return
 	}
@@ -238,8 +286,9 @@ func (s *stream) ended(inst *instance, finished *rpc.Finished) {
 		inst.unwatch()
 	}()
 
-	if finished != nil {
+	if finished := inst.finished; finished != nil {
 		s.last = finished.Metrics
+		s.lastProcess = s.sup.figures(inst)
 		s.reason = finished.Error
 		s.move(eventFinish)
 		s.log.Info("stream finished", zap.Duration("ran_for", s.ranFor), zap.String("error", finished.Error))

@@ -149,7 +149,13 @@ func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, ready *
 		}
 		return err
 	}
-	return st.do(ctx, func(ctx context.Context) error { return st.create(ctx, sp, ready) })
+	// The actor has nothing else to do yet and takes it at once; were it not to,
+	// the id would stay taken.
+	wait, err := st.submit(context.Background(), func(ctx context.Context) error { return st.create(ctx, sp, ready) })
+	if err != nil {
+		return err
+	}
+	return wait(ctx)
 }
 
 // reserve takes an id for a new stream. While another request is creating it,
@@ -195,6 +201,15 @@ func (s *Supervisor) forget(st *stream) {
 	}
 }
 
+// dropStrayFiles removes the files of an id that no stream has.
+func (s *Supervisor) dropStrayFiles(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.streams[id]; !taken {
+		s.dropFiles(id)
+	}
+}
+
 func (s *Supervisor) dropFiles(id string) {
 	if err := os.RemoveAll(s.streamDir(id)); err != nil {
 		s.log.Warn("the stream's files cannot be removed", zap.String("stream", id), zap.Error(err))
@@ -221,7 +236,7 @@ func (s *Supervisor) Patch(ctx context.Context, id string, patch *document.Docum
 		if err != nil {
 			return spec{}, &InvalidError{err.Error()}
 		}
-		return spec{doc: merged, chilled: ch.Chilled || old.chilled, allowTests: old.allowTests}, nil
+		return spec{doc: merged, chilled: ch.Chilled, allowTests: old.allowTests}, nil
 	})
 }
 
@@ -259,6 +274,13 @@ func (s *Supervisor) find(id string) (*stream, error) {
 		return nil, fmt.Errorf("stream %q: %w", id, ErrNotFound)
 	}
 	return st, nil
+}
+
+// all returns all streams, those that are being created too.
+func (s *Supervisor) all() []*stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Values(s.streams))
 }
 
 // existing returns all streams that exist, by id.

@@ -24,6 +24,9 @@ type streamFile struct{ id, path string }
 // file, a folder or a glob, with the ids that upstream gives them: a file is
 // called by its name, a file found in a folder by its path below it.
 func findStreams(args []string, log *zap.Logger) ([]streamFile, error) {
+	if slices.Contains(args, "") {
+		return nil, errors.New("an argument is empty, which would mean every file below this folder: name a file or a folder, . for this one")
+	}
 	targets, err := expandGlobs(args, log)
 	if err != nil {
 		return nil, err

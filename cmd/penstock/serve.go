@@ -62,6 +62,12 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 		return err
 	}
 
+	// Before the first stream runs: an address that is taken must not cost a
+	// stream's input.
+	addr, err := server.Listen()
+	if err != nil {
+		return err
+	}
 	load := loader{sup: sup, log: log, chilled: flags.chilled, limit: cfg.Supervisor.Concurrency}
 	if err := load.resources(stop, flags.resources); err != nil {
 		return unlessStopped(stop, err)
@@ -71,10 +77,6 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 		return unlessStopped(stop, err)
 	}
 
-	addr, err := server.Listen()
-	if err != nil {
-		return err
-	}
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve() }()
 	log.Info("listening", zap.Stringer("address", addr), zap.Int("streams", len(files)))
@@ -103,26 +105,19 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 // client that connected ahead of time to say nothing would stay for ever.
 const connectionGrace = time.Second
 
-// shutdown ends the server and every stream, at most within timeout. Both at
-// once: a client that follows a stream's output holds its request until that
-// stream has ended.
+// shutdown ends every stream, at most within timeout, and then the server:
+// until a stream has ended, what it holds can be collected from it.
 func shutdown(kill context.Context, timeout time.Duration, server *api.Server, sup *supervisor.Supervisor, log *zap.Logger) error {
 	log.Info("stopping", zap.Duration("timeout", timeout))
 	ctx, cancel := context.WithTimeout(kill, timeout)
 	defer cancel()
-	served := make(chan error, 1)
-	go func() {
-		if server == nil {
-			served <- nil
-			return
-		}
-		served <- server.Shutdown(ctx)
-	}()
 	err := sup.Close(ctx)
-	grace := time.AfterFunc(connectionGrace, cancel)
-	defer grace.Stop()
-	if served := <-served; served != nil {
-		log.Info("closing connections that are still open", zap.NamedError("reason", served))
+	if server != nil {
+		ctx, cancel := context.WithTimeout(kill, connectionGrace)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			log.Info("closing connections that are still open", zap.NamedError("reason", err))
+		}
 	}
 	switch {
 	case kill.Err() != nil:

@@ -352,10 +352,12 @@ func (x *PrepareResponse) GetHttpSocket() string {
 }
 
 type Rejection struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          Rejection_Kind         `protobuf:"varint,1,opt,name=kind,proto3,enum=penstock.runner.v1.Rejection_Kind" json:"kind,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Lints         []*Lint                `protobuf:"bytes,3,rep,name=lints,proto3" json:"lints,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Kind    Rejection_Kind         `protobuf:"varint,1,opt,name=kind,proto3,enum=penstock.runner.v1.Rejection_Kind" json:"kind,omitempty"`
+	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Lints   []*Lint                `protobuf:"bytes,3,rep,name=lints,proto3" json:"lints,omitempty"`
+	// The address of KIND_ADDRESS_IN_USE, as host:port.
+	Address       string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +411,13 @@ func (x *Rejection) GetLints() []*Lint {
 		return x.Lints
 	}
 	return nil
+}
+
+func (x *Rejection) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 type Lint struct {
@@ -1277,11 +1286,12 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\trejection\x18\x01 \x01(\v2\x1d.penstock.runner.v1.RejectionR\trejection\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12\x1f\n" +
 	"\vhttp_socket\x18\x03 \x01(\tR\n" +
-	"httpSocket\"\xe3\x01\n" +
+	"httpSocket\"\xfd\x01\n" +
 	"\tRejection\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".penstock.runner.v1.Rejection.KindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
-	"\x05lints\x18\x03 \x03(\v2\x18.penstock.runner.v1.LintR\x05lints\"T\n" +
+	"\x05lints\x18\x03 \x03(\v2\x18.penstock.runner.v1.LintR\x05lints\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"T\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_LINT\x10\x01\x12\x0e\n" +

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
 
@@ -17,6 +19,10 @@ import (
 
 // errStopped ends the build of a stream that is stopped before it ran.
 var errStopped = errors.New("the stream was stopped before it ran")
+
+// gracefulShare is how much of the time for a stop is given to a graceful one,
+// in percent. It is upstream's.
+const gracefulShare = 75
 
 // Stream is one prepared stream. It runs at most once.
 type Stream struct {
@@ -102,10 +108,25 @@ func (s *Stream) Stop(ctx context.Context) error {
 		// Nothing ran, so nothing can be lost; the process ends next.
 		return errStopped
 	}
-	nudging, done := context.WithCancel(ctx)
-	defer done()
-	go s.nudge(nudging)
-	return s.stream.Stop(ctx)
+	// The engine reports a stop as good once it was forced, too. It is given
+	// no deadline of its own, but ended when it is time to force: then it
+	// forces, and says that it was ended.
+	graceful, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	if deadline, ok := ctx.Deadline(); ok {
+		force := time.AfterFunc(time.Until(deadline)*gracefulShare/100, end)
+		defer force.Stop()
+	}
+	go s.nudge(graceful)
+	err := s.stream.Stop(graceful)
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+	}
+	return err
 }
 
 // Paths are the paths of the stream's HTTP endpoints. One that ends in a
@@ -123,9 +144,10 @@ func (s *Stream) Metrics() []rpc.Metric { return s.metrics.snapshot() }
 
 // reject turns what the engine says of a config into a rejection.
 func reject(err error) error {
-	kind := rpc.RejectBuild
-	if errors.Is(err, syscall.EADDRINUSE) {
-		kind = rpc.RejectAddressInUse
+	rejection := &rpc.Rejection{Kind: rpc.RejectBuild, Message: err.Error()}
+	var listen *net.OpError
+	if errors.Is(err, syscall.EADDRINUSE) && errors.As(err, &listen) && listen.Addr != nil {
+		rejection.Kind, rejection.Address = rpc.RejectAddressInUse, listen.Addr.String()
 	}
-	return &rpc.Rejection{Kind: kind, Message: err.Error()}
+	return rejection
 }

@@ -32,8 +32,8 @@ type Launcher struct {
 }
 
 // NewLauncher makes a Launcher of the runner at binary, which must be
-// executable. What an earlier supervisor left in runDir is removed: its
-// runners have lost their sockets then and end by themselves.
+// executable. The runners that an earlier supervisor left in runDir are ended,
+// and all it left there is removed.
 func NewLauncher(binary, runDir string, startTimeout time.Duration) (*Launcher, error) {
 	path, err := exec.LookPath(binary)
 	if err != nil {
@@ -46,6 +46,7 @@ func NewLauncher(binary, runDir string, startTimeout time.Duration) (*Launcher, 
 		return nil, fmt.Errorf("the path %q is too long for unix sockets: choose a data_dir whose path is at least %d characters shorter",
 			runDir, len(runDir)+socketTail-maxSocketPath)
 	}
+	endLeftovers(runDir)
 	if err := os.RemoveAll(runDir); err != nil {
 		return nil, fmt.Errorf("clearing the run folder: %w", err)
 	}

@@ -3,11 +3,15 @@ package process
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-plugin"
+	psnet "github.com/shirou/gopsutil/v3/net"
 
 	"penstock/rpc"
 )
@@ -53,7 +57,7 @@ func (p *Process) Exited() <-chan struct{} { return p.child.exited }
 // Exit says how the process ended. Valid after Exited.
 func (p *Process) Exit() Exit { return p.child.exit }
 
-// Close ends a process whose stream was stopped, and everything it started.
+// Close ends a process whose stream was stopped, and its whole group.
 // It asks first, and kills when the context ends or two seconds have passed.
 func (p *Process) Close(ctx context.Context) {
 	undo := context.AfterFunc(ctx, p.child.kill)
@@ -61,7 +65,7 @@ func (p *Process) Close(ctx context.Context) {
 	p.cleanUp()
 }
 
-// Kill ends the process and everything it started at once, and waits until
+// Kill ends the process and its whole group at once, and waits until
 // it is gone.
 func (p *Process) Kill() {
 	p.child.kill()
@@ -77,5 +81,22 @@ func (p *Process) cleanUp() {
 		}
 		// What cannot be removed is cleared at the next start.
 		_ = os.RemoveAll(p.dir)
+	})
+}
+
+// Listens reports whether the process holds a listening socket on the port of
+// the address, which is host:port.
+func (p *Process) Listens(ctx context.Context, address string) bool {
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return false
+	}
+	sockets, err := psnet.ConnectionsPidWithContext(ctx, "tcp", int32(p.PID()))
+	return err == nil && slices.ContainsFunc(sockets, func(s psnet.ConnectionStat) bool {
+		return s.Status == "LISTEN" && uint64(s.Laddr.Port) == port
 	})
 }

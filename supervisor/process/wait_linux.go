@@ -15,6 +15,13 @@ func (c *child) reap() {
 	c.killGroup()
 	_ = c.cmd.Wait()
 	c.reaped = true
+	// The orphans of the group are ours to reap where we are the init process.
+	for {
+		_, err := unix.Wait4(-c.pid(), nil, 0, nil)
+		if err != nil && err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // awaitExit returns when the process has ended, without reaping it. A pidfd

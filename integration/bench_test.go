@@ -1,0 +1,68 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestBench runs the benchmark for a few seconds. Its figures mean little
+// then; that it measures everything, and cleans up, is what counts.
+func TestBench(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, build(workDir, nil, "penstock/integration/bench"))
+	// A short path, since sockets are made below it.
+	temp, err := os.MkdirTemp("", "pb-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(temp)) })
+	file := filepath.Join(t.TempDir(), "figures.json")
+	cmd := exec.CommandContext(t.Context(), filepath.Join(workDir, "bench"), "-short", "-json", file)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Run(), "%s", &stderr)
+	t.Logf("\n%s", &stdout)
+
+	type row struct {
+		Measure string
+		First   float64
+		Second  *float64
+		Ratio   *float64
+	}
+	var figures struct {
+		Machine  struct{ Cores int }
+		Answered int
+		Rows     []row
+		Control  []row
+	}
+	require.NoError(t, json.Unmarshal([]byte(readText(t, file)), &figures))
+	assert.Positive(t, figures.Machine.Cores)
+	assert.Positive(t, figures.Answered)
+	assert.NotEmpty(t, figures.Control)
+	var measures strings.Builder
+	for _, r := range append(figures.Rows, figures.Control...) {
+		measures.WriteString(r.Measure + "\n")
+		assert.Positive(t, r.First, r.Measure)
+		assert.Equal(t, r.Second == nil, r.Ratio == nil, r.Measure)
+		if r.Ratio != nil {
+			assert.Positive(t, *r.Second, r.Measure)
+			assert.Positive(t, *r.Ratio, r.Measure)
+		}
+		assert.Contains(t, stdout.String(), r.Measure)
+	}
+	for _, word := range []string{"create", "p50", "p99", "PSS", "requests", "CPU"} {
+		assert.Contains(t, measures.String(), word, "what `make bench` is to print")
+	}
+
+	assert.Empty(t, mentioning(temp), "processes that outlived the benchmark")
+	left, err := os.ReadDir(temp)
+	require.NoError(t, err)
+	assert.Empty(t, left, "files that outlived the benchmark")
+}
