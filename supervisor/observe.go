@@ -184,7 +184,7 @@ func (s *Supervisor) Stats(ctx context.Context, id string) (stats.Report, error)
 		return stats.Report{}, err
 	}
 	v := st.seen.Load()
-	report := stats.Report{Stream: id, Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
+	report := stats.Report{Stream: id, Config: v.spec.doc.Value(), Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
 	if !v.active() {
 		return report, nil
 	}

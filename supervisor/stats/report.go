@@ -24,6 +24,9 @@ const uptimeKey = "uptime_ns"
 type Report struct {
 	// Stream is the id of the stream.
 	Stream string
+	// Config is the stream's, as decoded from JSON. It gives the tree the
+	// components that have no metrics; it may be nil.
+	Config any
 	// Metrics are the runner's, in any order.
 	Metrics []rpc.Metric
 	// Process is nil when the stream has no process.

@@ -23,6 +23,7 @@ func (r Report) Tree() map[string]any {
 	for _, it := range ordered(r.Metrics) {
 		root.add(it)
 	}
+	root.outline(r.Config)
 	holes := maxHoles
 	tree := root.renderObject(&holes)
 	if r.Process != nil {
@@ -39,6 +40,8 @@ type node struct {
 	object   bool
 	children map[string]*node
 	items    []item
+	// name is set for a component of the config.
+	name *name
 }
 
 // add puts an item at its place below the root of the tree.
@@ -103,7 +106,7 @@ func (n *node) render(holes *int) any {
 }
 
 func (n *node) arrayLength() (length int, ok bool) {
-	if n.object || len(n.items) > 0 {
+	if n.object || len(n.items) > 0 || n.name != nil {
 		return 0, false
 	}
 	for segment := range n.children {
@@ -121,6 +124,10 @@ func (n *node) renderObject(holes *int) map[string]any {
 	o := object{values: map[string]any{}, copies: map[string]int{}}
 	if len(n.items) > 0 && n.items[0].path != "" {
 		o.label, o.path = n.items[0].label, n.items[0].path
+	} else if n.name != nil {
+		o.label, o.path = n.name.label, n.name.path
+	}
+	if o.path != "" {
 		o.values[labelLabel], o.values[labelPath] = o.label, o.path
 	}
 	for _, segment := range slices.Sorted(maps.Keys(n.children)) {
