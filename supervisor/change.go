@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"go.uber.org/zap"
-
-	"penstock/supervisor/document"
 )
 
 // update gives the stream the spec that revise makes of its present one.
@@ -40,17 +37,9 @@ func (s *stream) updateInPlace(ctx context.Context, sp spec, busy *addressInUseE
 	if s.current == nil || !s.current.proc.Listens(ctx, busy.address) {
 		return busy
 	}
-	trial := sp
 	var err error
-	if trial.doc, err = elsewhere(sp.doc, busy.address); err != nil {
-		return &InvalidError{err.Error()}
-	}
-	var inst *instance
-	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, trial, s.sup.resources.all()) })
-	switch {
-	case err == nil:
-		inst.discard()
-	case !errors.Is(err, errAddressInUse):
+	s.meanwhile(func() { err = s.sup.tryElsewhere(ctx, s.id, sp, busy) })
+	if err != nil {
 		return err
 	}
 	if s.current == nil {
@@ -58,19 +47,6 @@ func (s *stream) updateInPlace(ctx context.Context, sp spec, busy *addressInUseE
 		return s.update(ctx, func(spec) (spec, error) { return sp, nil }, timeout)
 	}
 	return s.replaceInPlace(ctx, sp, timeout)
-}
-
-// elsewhere is the config with every address of that port replaced by one that
-// is free.
-func elsewhere(doc *document.Document, address string) (*document.Document, error) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	return doc.Rewrite(func(scalar string) bool {
-		_, p, err := net.SplitHostPort(scalar)
-		return err == nil && p == port
-	}, "127.0.0.1:0")
 }
 
 // replace stops the current instance and runs the prepared one. When that

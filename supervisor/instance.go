@@ -142,19 +142,6 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) 
 	return nil, nil, rpc.Prepared{}, err
 }
 
-// errAddressInUse marks the refusal of a config whose address may be free
-// once the stream it replaces has stopped.
-var errAddressInUse = errors.New("address in use")
-
-// addressInUseError is an InvalidError that also wraps errAddressInUse.
-type addressInUseError struct {
-	InvalidError
-	// address is the one that is in use, as host:port.
-	address string
-}
-
-func (e *addressInUseError) Unwrap() []error { return []error{ErrInvalid, errAddressInUse} }
-
 // explain turns a runner's refusal into the error of this package, with
 // positions of the text as it was posted.
 func explain(err error, doc *document.Document, resource func(id string) *document.Document) error {

@@ -85,9 +85,10 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resources resourceList) error {
 	s.each(members, func(m *member) {
 		m.inst, m.err = s.prepare(ctx, m.id, m.spec, resources)
-		if errors.Is(m.err, errAddressInUse) {
+		var busy *addressInUseError
+		if errors.As(m.err, &busy) && s.heldByStream(ctx, busy.address) {
 			// It may be free once those that are replaced have stopped.
-			m.err = nil
+			m.err = s.tryElsewhere(ctx, m.id, m.spec, busy)
 		}
 	})
 	lints := &LintError{}
