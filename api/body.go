@@ -13,6 +13,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"penstock/supervisor/document"
 )
 
 const (
@@ -197,4 +199,13 @@ func (s *Server) config(c *fiber.Ctx) ([]byte, error) {
 		return nil, &tooLargeError{limit}
 	}
 	return text, nil
+}
+
+// document reads the body of an API request as one config.
+func (s *Server) document(c *fiber.Ctx) (*document.Document, error) {
+	text, err := s.config(c)
+	if err != nil {
+		return nil, err
+	}
+	return document.Parse(text)
 }

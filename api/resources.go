@@ -6,7 +6,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"penstock/supervisor"
-	"penstock/supervisor/document"
 )
 
 // resourceInfo is one resource in an answer.
@@ -55,11 +54,7 @@ func (s *Server) onResource(c *fiber.Ctx, typ, id string) error {
 	default:
 		return unsupported(c)
 	}
-	text, err := s.config(c)
-	if err != nil {
-		return err
-	}
-	doc, err := document.Parse(text)
+	doc, err := s.document(c)
 	if err != nil {
 		return err
 	}

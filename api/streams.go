@@ -82,11 +82,7 @@ func (s *Server) onStream(c *fiber.Ctx, id string) error {
 			return err
 		}
 	}
-	text, err := s.config(c)
-	if err != nil {
-		return err
-	}
-	doc, err := document.Parse(text)
+	doc, err := s.document(c)
 	if err != nil {
 		return err
 	}

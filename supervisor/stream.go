@@ -39,32 +39,27 @@ type stream struct {
 	ends chan func()
 
 	// ---- the actor's own ----
-	state    State
-	spec     spec
-	revision uint64
-	current  *instance
-	reason   string
-	// last holds the statistics of a stream without a runner.
-	last        []rpc.Metric
-	lastProcess *stats.Process
-	// ranFor is how long the last instance ran, once it has ended.
-	ranFor   time.Duration
+	// view is the present, of which publish shows a copy.
+	view
 	failures int
 	delays   *backoff.ExponentialBackOff
 	retry    <-chan time.Time
 }
 
-// view is an immutable picture of a stream.
+// view is what there is to see of a stream. One that is shown never changes.
 type view struct {
 	state    State
 	spec     spec
 	revision uint64
 	current  *instance
-	reason   string
-	last     []rpc.Metric
-	// lastProcess are the figures of the process that ended last.
+	// reason says why the stream does not run.
+	reason string
+	// last are the statistics of a stream without a runner, and lastProcess
+	// the figures of the process that it had.
+	last        []rpc.Metric
 	lastProcess *stats.Process
-	ranFor      time.Duration
+	// ranFor is how long the last instance ran, once it has ended.
+	ranFor time.Duration
 }
 
 // errDeleted is what becomes of a change whose stream is being deleted.
@@ -82,7 +77,7 @@ func (s *Supervisor) newStream(id string) *stream {
 		born:    make(chan struct{}),
 		life:    life,
 		endLife: endLife,
-		state:   StatePending,
+		view:    view{state: StatePending},
 		delays: &backoff.ExponentialBackOff{
 			InitialInterval:     s.cfg.Restart.Initial,
 			MaxInterval:         s.cfg.Restart.Max,
@@ -194,10 +189,8 @@ func (s *stream) move(e event) {
 }
 
 func (s *stream) publish() {
-	s.seen.Store(&view{
-		state: s.state, spec: s.spec, revision: s.revision, current: s.current,
-		reason: s.reason, last: s.last, lastProcess: s.lastProcess, ranFor: s.ranFor,
-	})
+	shown := s.view
+	s.seen.Store(&shown)
 }
 
 // create is the first thing an actor does: it prepares sp, unless somebody
