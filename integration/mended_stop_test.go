@@ -151,9 +151,14 @@ func TestStopDuringLint(t *testing.T) {
 		{Method: http.MethodPost, Path: "/streams/new"},
 		{Method: http.MethodPut, Path: "/streams/old"},
 		{Method: http.MethodPatch, Path: "/streams/other"},
+		{Method: http.MethodPost, Path: "/streams"},
 	} {
 		g := newGate(t)
 		r.Body = g.echo("new")
+		if r.Path == "/streams" {
+			// A set holds every stream that is to stay.
+			r.Body = "old:\n" + indent(echo("old")) + "other:\n" + indent(echo("old")) + "one:\n" + indent(g.echo("new"))
+		}
 		pending[r.Method+" "+r.Path] = begin(t, p.client, r)
 		g.awaitReader(t)
 	}
@@ -263,4 +268,28 @@ func readyIs(t *testing.T, p *penstock, status int) error {
 		err = errors.New(a.String())
 	}
 	return err
+}
+
+// TestStopKeepsWhatIsOnItsWay: a message that waits for a client of the output
+// can be fetched while the stream is being stopped.
+func TestStopKeepsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t)
+	p.expect(t, 200, "POST", "/streams/q", `
+input: {http_server: {path: /post, timeout: 30s}}
+pipeline: {processors: [{mapping: root = content().uppercase()}]}
+output: {http_server: {timeout: 5s}}
+`)
+	post := begin(t, p.client, request{Method: http.MethodPost, Path: "/q/post", Body: "one"})
+	awaitReceived(t, p.client, "q")
+	remove := begin(t, p.client, request{Method: http.MethodDelete, Path: "/streams/q?timeout=4s"})
+	awaitInactive(t, p, "q")
+	select {
+	case o := <-remove:
+		require.Fail(t, "the deletion is over and the message lost", "%s after %s", o.answer, o.took)
+	case <-time.After(time.Second): // several nudges
+	}
+	assert.Equal(t, "ONE", p.expect(t, 200, "GET", "/q/get", "").Text())
+	assert.Equal(t, 200, end(t, "the message", post).Status)
+	assert.Equal(t, 200, end(t, "the deletion", remove).Status)
 }

@@ -141,7 +141,8 @@ func (s *stream) mentioned(byID map[string]storedResource) map[string]bool {
 
 // PutResource creates or replaces a resource. The streams that use it are
 // built with the new one before anything changes, and then restarted with it.
-func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *document.Document, ch Change) error {
+func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *document.Document, ch Change) (err error) {
+	defer func() { err = s.whyCut(err) }()
 	if err := checkResource(typ, id); err != nil {
 		return err
 	}
@@ -175,6 +176,8 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 	}
 	generation := s.resources.put(id, res)
 	failures := s.applyAll(ctx, members, s.stopTimeout(ch))
+	// A stream that was changed meanwhile gets the resource all the same.
+	maps.DeleteFunc(failures, func(_ string, err error) bool { return errors.Is(err, ErrConflict) })
 	maps.Copy(failures, s.catchUp(ctx, id, generation, s.stopTimeout(ch)))
 	if len(failures) > 0 {
 		return &SetError{Failures: failures}

@@ -32,7 +32,8 @@ type member struct {
 // changed ones updated, new ones created, and unchanged ones are left alone.
 // All new configs are built before anything is touched. The error is a
 // *LintError, whose lints name their streams, or a *SetError.
-func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Document, ch Change) error {
+func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Document, ch Change) (err error) {
+	defer func() { err = s.whyCut(err) }()
 	invalid := map[string]error{}
 	for id := range set {
 		if err := checkID(id); err != nil {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -113,6 +114,14 @@ func (s *Supervisor) beginBulk(ctx context.Context) (bulk context.Context, end f
 		undo()
 		cancel()
 	}, nil
+}
+
+// whyCut names the reason of a change that the supervisor's end cut short.
+func (s *Supervisor) whyCut(err error) error {
+	if err != nil && s.root.Err() != nil && errors.Is(err, context.Canceled) {
+		return ErrClosed
+	}
+	return err
 }
 
 func besideMyself(name string) (string, error) {
