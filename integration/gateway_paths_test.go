@@ -58,6 +58,7 @@ func TestGatewayPathsOfAStream(t *testing.T) {
 		}
 	}
 	// The stream's own /ready is not lost to a path that takes everything.
+	awaitReady(t, p.client)
 	a := p.expect(t, http.StatusOK, http.MethodGet, "/below/ready", "")
 	_, err := a.JSON()
 	assert.NoError(t, err)
@@ -73,6 +74,7 @@ func TestGatewayIDsOfAPIPaths(t *testing.T) {
 		assert.NoError(t, active(true)(a), id)
 	}
 	assert.Equal(t, "pong", p.expect(t, http.StatusOK, http.MethodGet, "/ping", "").Text())
+	awaitReady(t, p.client)
 	assert.Equal(t, "OK", p.expect(t, http.StatusOK, http.MethodGet, "/ready", "").Text())
 	for _, id := range []string{"ping", "ready", "endpoints", "version", "benthos"} {
 		a := p.expect(t, http.StatusOK, http.MethodPost, "/"+id+"/post", "")
@@ -131,6 +133,7 @@ func TestGatewayRootPath(t *testing.T) {
 	p := startPenstock(t)
 	p.expect(t, http.StatusOK, http.MethodPost, "/benthos/streams/foo", nameYAML("/post", "foo"))
 	p.expect(t, http.StatusOK, http.MethodGet, "/benthos/streams/foo", "")
+	awaitReady(t, p.client)
 	p.expect(t, http.StatusOK, http.MethodGet, "/benthos/ready", "")
 	assert.Equal(t, "pong", p.expect(t, http.StatusOK, http.MethodGet, "/benthos/ping", "").Text())
 	assert.Contains(t, p.expect(t, http.StatusOK, http.MethodPost, "/benthos/foo/post?a=b", "").Text(), "foo ")
@@ -150,6 +153,7 @@ func TestGatewayWhileARunnerIsDown(t *testing.T) {
 	p := startPenstock(t, "--set", "restart.initial=1h", "--set", "restart.max=1h")
 	p.expect(t, http.StatusOK, http.MethodPost, "/streams/down", echoYAML)
 	p.expect(t, http.StatusOK, http.MethodPost, "/streams/up", echoYAML)
+	awaitReady(t, p.client)
 	// The first attempt to start it again is made at once.
 	first := runnerOf(t, p.client, "down")
 	require.NoError(t, syscall.Kill(first, syscall.SIGKILL))
@@ -194,7 +198,7 @@ func TestGatewayWhileARunnerIsDown(t *testing.T) {
 	// An update brings it back at once.
 	p.expect(t, http.StatusOK, http.MethodPut, "/streams/down", nameYAML("/post", "back"))
 	assert.Equal(t, "back /down/post", p.expect(t, http.StatusOK, http.MethodPost, "/down/post", "").Text())
-	p.expect(t, http.StatusOK, http.MethodGet, "/ready", "")
+	awaitReady(t, p.client)
 }
 
 // Headers up to 16 KB pass; a head that no server takes is refused with a
