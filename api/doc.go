@@ -5,6 +5,6 @@
 // become answers in one place, errors.go. The gateway forwards what no route
 // of the API takes to the runner whose stream it belongs to.
 //
-// It imports supervisor and supervisor/document. Only cmd and configs import
-// it.
+// It imports supervisor, supervisor/document and supervisor/stats. Only cmd and
+// configs import it.
 package api
