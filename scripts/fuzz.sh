@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module for the time given, one after another:
-# go test fuzzes one target at a time.
+# Runs every fuzz target of the module as often (200000x) or as long (10s) as
+# told, one after another: go test fuzzes one target at a time. Prefer a count:
+# before Go 1.27 a duration may fail with "context deadline exceeded" when a
+# worker is busy at its end (golang/go#75804).
 set -euo pipefail
 
-fuzztime=${1:?usage: scripts/fuzz.sh TIME, for example 10s}
+fuzztime=${1:?usage: scripts/fuzz.sh COUNTx|TIME, for example 200000x}
 dirs=$({ git grep --untracked -lE '^func Fuzz' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u)
 if [ -z "$dirs" ]; then
 	echo "no fuzz target found" >&2
