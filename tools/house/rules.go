@@ -16,19 +16,25 @@ const engine = "github.com/redpanda-data/benthos"
 // tests may import directly. A folder that ends in /... stands for itself and
 // all below it. docs/architecture.md tells the reasons.
 var mayImport = map[string][]string{
-	"cmd/penstock":        {"configs", "api", "supervisor", "supervisor/document"},
-	"cmd/penstock-runner": {"runner"},
-	"configs":             {"api", "supervisor"},
-	"api":                 {"supervisor", "supervisor/document", "supervisor/stats"},
-	"supervisor":          {"rpc", "supervisor/..."},
-	"supervisor/process":  {"rpc"},
-	"supervisor/document": {},
-	"supervisor/stats":    {"rpc"},
-	"rpc":                 {"rpc/runnerpb"},
-	"rpc/runnerpb":        {},
-	"runner":              {"rpc", "runner/engine"},
-	"runner/engine":       {"rpc"},
-	"integration/...":     {"integration/..."},
+	"cmd/penstock":             {"configs", "api", "supervisor", "supervisor/document"},
+	"cmd/penstock-runner":      {"runner"},
+	"configs":                  {"api", "supervisor"},
+	"api":                      {"supervisor", "supervisor/document", "supervisor/events", "supervisor/logs", "supervisor/stats"},
+	"supervisor":               {"rpc", "supervisor/..."},
+	"supervisor/process":       {"rpc"},
+	"supervisor/document":      {},
+	"supervisor/events":        {},
+	"supervisor/logs":          {},
+	"supervisor/options":       {},
+	"supervisor/stats":         {"rpc"},
+	"supervisor/store":         {},
+	"supervisor/telemetry":     {"rpc"},
+	"rpc":                      {"rpc/runnerpb"},
+	"rpc/runnerpb":             {},
+	"runner":                   {"rpc", "runner/engine"},
+	"runner/engine":            {"rpc"},
+	"integration/...":          {"integration/..."},
+	"integration/chaos/runner": {"runner"},
 }
 
 // mayImportEngine lists the folders that may name the engine directly.
