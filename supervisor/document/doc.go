@@ -4,7 +4,8 @@
 // It exists because the supervisor must handle configs without reading them
 // with the engine: refuse the ones that would hurt whoever reads them next,
 // expand what the engine does not know (merge keys), split a set into single
-// streams, merge a patch, and give a config back as it was posted.
+// streams, take out the block that is the supervisor's own, merge a patch, and
+// give a config back as it was posted.
 //
 // The way from text to Document is one pipeline, in this order:
 //

@@ -57,7 +57,7 @@ func newDocument(text, source []byte, origins []origin, t *tree) (*Document, err
 func (d *Document) Text() []byte { return d.text }
 
 // Source returns the bytes that were posted for this document alone, nil for a
-// member of a set or a resource file and for what Merge and With made.
+// member of a set or a resource file and for what other methods made.
 // Callers must not modify it.
 func (d *Document) Source() []byte { return d.source }
 

@@ -3,6 +3,8 @@ package document_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +96,15 @@ func check(t *testing.T, d *document.Document) {
 		t.Fatalf("the engine's text %q still has aliases", d.Text())
 	}
 
+	checkAgain(t, d)
+	checkSplit(t, d, "runtime")
+	if keys, isMapping := d.Value().(map[string]any); isMapping {
+		// Whatever the fuzzer made is more varied than what it calls runtime.
+		for _, key := range slices.Sorted(maps.Keys(keys))[:min(3, len(keys))] {
+			checkSplit(t, d, key)
+		}
+	}
+
 	merged, err := d.Merge(d)
 	if err != nil {
 		// An open ${ of one text may meet a } of another.
@@ -103,6 +114,8 @@ func check(t *testing.T, d *document.Document) {
 		}
 	} else if !merged.Equal(d) || toJSON(t, merged.Value()) != value {
 		t.Fatalf("merge of %q with itself is %q", d.Text(), merged.Text())
+	} else {
+		checkAgain(t, merged)
 	}
 
 	with, err := d.With("label", "x")
@@ -110,6 +123,15 @@ func check(t *testing.T, d *document.Document) {
 		checkError(t, err)
 	} else if !with.Mentions("x") {
 		t.Fatalf("%q does not mention its label", with.Text())
+	} else {
+		checkAgain(t, with)
+		checkSplit(t, with, "runtime")
+	}
+	with, err = d.With("runtime", "x")
+	if err != nil {
+		checkError(t, err)
+	} else {
+		checkSplit(t, with, "runtime")
 	}
 	for line := 1; line < 5; line++ {
 		if l, c := d.Position(line, 3); l < 1 || c < 1 {

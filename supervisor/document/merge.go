@@ -72,7 +72,7 @@ func (d *Document) With(key, value string) (*Document, error) {
 	if !isMapping(t.root) {
 		return nil, errorAt(t.root.Line, t.root.Column, "the config must be a mapping: %s cannot be set in it", printable(key))
 	}
-	place(t.root, shifts)
+	locate := d.locator(t, shifts)
 	set := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
 	root := *t.root
 	root.Content = append([]*yaml.Node(nil), t.root.Content...)
@@ -84,7 +84,7 @@ func (d *Document) With(key, value string) (*Document, error) {
 	} else {
 		root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, set)
 	}
-	return t.encode(&root, d.LintDisabled(), d.Position)
+	return t.encode(&root, d.LintDisabled(), locate)
 }
 
 // find returns the index of a key's value in the mapping's content, -1 for

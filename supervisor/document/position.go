@@ -52,6 +52,17 @@ func (d *Document) Position(line, column int) (int, int) {
 	return int(at.postedLine), int(at.postedColumn)
 }
 
+// locator returns the way from the positions of d's nodes, just read with the
+// given shifts, to the posted text. It moves the nodes unless there is a map.
+func (d *Document) locator(t *tree, shifts []lineShift) locator {
+	if len(d.origins) > 0 {
+		// The map starts from positions in the masked text.
+		return d.Position
+	}
+	place(t.root, shifts)
+	return here
+}
+
 // originOf pairs a node as it was with the same node of the encoded text.
 func originOf(was, is *yaml.Node, locate locator) origin {
 	line, column := is.Line, is.Column

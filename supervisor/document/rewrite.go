@@ -15,8 +15,8 @@ func (d *Document) Rewrite(old func(scalar string) bool, replacement string) (*D
 	if err != nil {
 		return nil, err
 	}
-	place(t.root, shifts)
-	return t.encode(t.rewrite(t.root, old, replacement), d.LintDisabled(), d.Position)
+	locate := d.locator(t, shifts)
+	return t.encode(t.rewrite(t.root, old, replacement), d.LintDisabled(), locate)
 }
 
 // rewrite never changes its argument: a node may hang in several places.
