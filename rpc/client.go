@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"penstock/rpc/runnerpb"
@@ -17,6 +18,11 @@ type Client struct {
 }
 
 var _ Runner = (*Client)(nil)
+
+// NewClient makes a Client of a connection to a runner.
+func NewClient(conn grpc.ClientConnInterface) *Client {
+	return &Client{service: runnerpb.NewRunnerServiceClient(conn)}
+}
 
 // Prepare implements Runner.
 func (c *Client) Prepare(ctx context.Context, req PrepareRequest) (Prepared, error) {
@@ -80,4 +86,19 @@ func (c *Client) Events(ctx context.Context, emit func(Event) error) error {
 			return err
 		}
 	}
+}
+
+// Identify implements Runner.
+func (c *Client) Identify(ctx context.Context) (Identity, error) {
+	resp, err := c.service.Identify(ctx, &runnerpb.IdentifyRequest{})
+	if err != nil {
+		return Identity{}, fromStatus(err)
+	}
+	return identityFromProto(resp), nil
+}
+
+// SetLogLevel implements Runner.
+func (c *Client) SetLogLevel(ctx context.Context, level string) error {
+	_, err := c.service.SetLogLevel(ctx, &runnerpb.SetLogLevelRequest{Level: level})
+	return fromStatus(err)
 }

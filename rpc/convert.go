@@ -14,6 +14,9 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 		Config:          r.Config,
 		ResourcesOnly:   r.ResourcesOnly,
 		StreamId:        r.StreamID,
+		Instance:        r.Instance,
+		LogLevel:        r.LogLevel,
+		LogMegabytes:    int32(r.LogMegabytes),
 		Environment:     make(map[string][]byte, len(r.Environment)),
 		Chilled:         r.Chilled,
 		AllowTests:      r.AllowTests,
@@ -39,6 +42,9 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 		Config:          r.GetConfig(),
 		ResourcesOnly:   r.GetResourcesOnly(),
 		StreamID:        r.GetStreamId(),
+		Instance:        r.GetInstance(),
+		LogLevel:        r.GetLogLevel(),
+		LogMegabytes:    int(r.GetLogMegabytes()),
 		Environment:     make(map[string]string, len(r.GetEnvironment())),
 		Chilled:         r.GetChilled(),
 		AllowTests:      r.GetAllowTests(),
@@ -112,37 +118,6 @@ func readinessFromProto(r *runnerpb.ReadyResponse) Readiness {
 	return out
 }
 
-func metricsToProto(metrics []Metric) []*runnerpb.Metric {
-	out := make([]*runnerpb.Metric, 0, len(metrics))
-	for _, m := range metrics {
-		pm := &runnerpb.Metric{Name: text(m.Name), Labels: make(map[string]string, len(m.Labels))}
-		for name, value := range m.Labels {
-			pm.Labels[text(name)] = text(value)
-		}
-		if m.Timing != nil {
-			pm.Value = &runnerpb.Metric_Timing{Timing: &runnerpb.Timing{
-				P50: m.Timing.P50, P90: m.Timing.P90, P99: m.Timing.P99,
-			}}
-		} else {
-			pm.Value = &runnerpb.Metric_Number{Number: m.Number}
-		}
-		out = append(out, pm)
-	}
-	return out
-}
-
-func metricsFromProto(metrics []*runnerpb.Metric) []Metric {
-	out := make([]Metric, 0, len(metrics))
-	for _, m := range metrics {
-		dm := Metric{Name: m.GetName(), Labels: m.GetLabels(), Number: m.GetNumber()}
-		if t := m.GetTiming(); t != nil {
-			dm.Timing = &Timing{P50: t.GetP50(), P90: t.GetP90(), P99: t.GetP99()}
-		}
-		out = append(out, dm)
-	}
-	return out
-}
-
 func eventToProto(e Event) *runnerpb.EventsResponse {
 	if e.Finished == nil {
 		return &runnerpb.EventsResponse{Event: &runnerpb.EventsResponse_Attached{Attached: &runnerpb.Attached{}}}
@@ -158,6 +133,38 @@ func eventFromProto(e *runnerpb.EventsResponse) Event {
 		return Event{}
 	}
 	return Event{Finished: &Finished{Error: f.GetError(), Metrics: metricsFromProto(f.GetMetrics())}}
+}
+
+func identityToProto(id Identity) *runnerpb.IdentifyResponse {
+	out := &runnerpb.IdentifyResponse{
+		StreamId: text(id.StreamID), Instance: text(id.Instance), Version: text(id.Version), Pid: int64(id.PID),
+	}
+	switch id.Phase {
+	case PhaseFresh:
+		out.Phase = runnerpb.IdentifyResponse_PHASE_FRESH
+	case PhasePrepared:
+		out.Phase = runnerpb.IdentifyResponse_PHASE_PREPARED
+	case PhaseRunning:
+		out.Phase = runnerpb.IdentifyResponse_PHASE_RUNNING
+	case PhaseEnded:
+		out.Phase = runnerpb.IdentifyResponse_PHASE_ENDED
+	}
+	return out
+}
+
+func identityFromProto(id *runnerpb.IdentifyResponse) Identity {
+	out := Identity{StreamID: id.GetStreamId(), Instance: id.GetInstance(), Version: id.GetVersion(), PID: int(id.GetPid())}
+	switch id.GetPhase() {
+	case runnerpb.IdentifyResponse_PHASE_FRESH, runnerpb.IdentifyResponse_PHASE_UNSPECIFIED:
+		out.Phase = PhaseFresh
+	case runnerpb.IdentifyResponse_PHASE_PREPARED:
+		out.Phase = PhasePrepared
+	case runnerpb.IdentifyResponse_PHASE_RUNNING:
+		out.Phase = PhaseRunning
+	case runnerpb.IdentifyResponse_PHASE_ENDED:
+		out.Phase = PhaseEnded
+	}
+	return out
 }
 
 // text makes a string fit for protobuf, which refuses a whole message for one

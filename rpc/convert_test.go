@@ -14,6 +14,9 @@ import (
 func TestPrepareRequestRoundTrip(t *testing.T) {
 	want := PrepareRequest{
 		StreamID:        "foo",
+		Instance:        "token",
+		LogLevel:        "debug",
+		LogMegabytes:    3,
 		Config:          []byte("input: {}\n"),
 		Resources:       []Resource{{Type: "cache", ID: "c", Config: []byte("label: c"), Check: true, Posted: []byte("{}")}},
 		Environment:     map[string]string{"A": "1", "BYTES": "\xff\xfe"},
@@ -49,19 +52,46 @@ func TestRejectionRoundTrip(t *testing.T) {
 func TestTextThatIsNotUTF8(t *testing.T) {
 	metrics := []Metric{
 		{Name: "a\xff", Labels: map[string]string{"k\xff": "v\xff"}, Number: 7},
-		{Name: "t", Labels: map[string]string{}, Timing: &Timing{1, 2, 3}},
+		{Name: "t", Labels: map[string]string{}, Timing: &Timing{P50: 1}},
 	}
 	for name, msg := range map[string]proto.Message{
 		"event":     eventToProto(Event{Finished: &Finished{Error: "e\xff", Metrics: metrics}}),
 		"ready":     readinessToProto(Readiness{Connections: []Connection{{Error: "e\xff"}}}),
 		"rejection": rejectionToProto(&Rejection{Kind: RejectLint, Message: "m\xff", Lints: []Lint{{Message: "l\xff"}}}),
+		"identity":  identityToProto(Identity{StreamID: "s\xff", Instance: "i\xff", Version: "v\xff"}),
 	} {
 		_, err := proto.Marshal(msg)
 		assert.NoError(t, err, name)
 	}
-	back := metricsFromProto(metricsToProto(metrics))
-	assert.Equal(t, int64(7), back[0].Number)
-	assert.Nil(t, back[0].Timing)
-	assert.Equal(t, metrics[1], back[1])
 	assert.Nil(t, eventFromProto(eventToProto(Event{})).Finished)
+}
+
+func TestMetricsRoundTrip(t *testing.T) {
+	want := []Metric{
+		{Name: "c", Kind: KindCounter, Labels: map[string]string{"k": "v"}, Number: 7},
+		{Name: "g", Kind: KindGauge, Labels: map[string]string{}, Number: -1},
+		{Name: "t", Kind: KindTimer, Labels: map[string]string{}, Timing: &Timing{P50: 1, P90: 2, P99: 3, Count: 4, Sum: 5.5}},
+		{Name: "unsaid", Labels: map[string]string{}},
+	}
+	wire, err := proto.Marshal(eventToProto(Event{Finished: &Finished{Error: "e", Metrics: want}}))
+	require.NoError(t, err)
+	var back runnerpb.EventsResponse
+	require.NoError(t, proto.Unmarshal(wire, &back))
+	got := eventFromProto(&back).Finished
+	require.NotNil(t, got)
+	assert.Equal(t, "e", got.Error)
+	for i, m := range got.Metrics {
+		if m.Labels == nil {
+			got.Metrics[i].Labels = map[string]string{}
+		}
+	}
+	assert.Equal(t, want, got.Metrics)
+}
+
+func TestIdentityRoundTrip(t *testing.T) {
+	for _, phase := range []Phase{PhaseFresh, PhasePrepared, PhaseRunning, PhaseEnded} {
+		want := Identity{StreamID: "s", Instance: "i", Version: "v", Phase: phase, PID: 1 << 30}
+		assert.Equal(t, want, identityFromProto(identityToProto(want)))
+	}
+	assert.Equal(t, PhaseFresh, identityFromProto(&runnerpb.IdentifyResponse{}).Phase, "of a runner that does not say")
 }

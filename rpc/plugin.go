@@ -56,5 +56,5 @@ func (p *grpcPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 }
 
 func (p *grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return &Client{service: runnerpb.NewRunnerServiceClient(conn)}, nil
+	return NewClient(conn), nil
 }

@@ -30,12 +30,43 @@ type Runner interface {
 	// ends, emit fails or the stream has finished. An attached runner knows
 	// that it has a supervisor.
 	Events(ctx context.Context, emit func(Event) error) error
+	// Identify says who the runner is. It answers in every state.
+	Identify(ctx context.Context) (Identity, error)
+	// SetLogLevel changes what the stream's log takes from now on: debug,
+	// info, warn or error.
+	SetLogLevel(ctx context.Context, level string) error
 }
+
+// Identity says who a runner is and how far it has come.
+type Identity struct {
+	// StreamID and Instance are those of PrepareRequest, empty before it.
+	StreamID, Instance string
+	// Version is that of the runner's binary.
+	Version string
+	Phase   Phase
+	PID     int
+}
+
+// Phase is how far a runner has come.
+type Phase int
+
+const (
+	// PhaseFresh means that there is no stream yet.
+	PhaseFresh Phase = iota + 1
+	// PhasePrepared means that the stream is built and waits for Run.
+	PhasePrepared
+	// PhaseRunning means that the stream runs.
+	PhaseRunning
+	// PhaseEnded means that the stream has ended, by itself or stopped.
+	PhaseEnded
+)
 
 // PrepareRequest is a config and everything it may refer to.
 type PrepareRequest struct {
 	// StreamID names the stream in logs and, with PrefixEndpoints, in paths.
 	StreamID string
+	// Instance tells this runner from every other that hosted the stream.
+	Instance string
 	// Config is the stream's config.
 	Config []byte
 	// ResourcesOnly says that there is no stream: the resources are checked,
@@ -53,7 +84,14 @@ type PrepareRequest struct {
 	PrefixEndpoints bool
 	// LogDir is the folder of the stream's log files.
 	LogDir string
-	// OrphanTimeout is how long the runner goes on without a supervisor.
+	// LogLevel is the least severe level that the stream's log takes: debug,
+	// info, warn or error; empty is info.
+	LogLevel string
+	// LogMegabytes is the size at which one of the stream's log files is
+	// rotated, with one older file kept beside it; 0 means 8.
+	LogMegabytes int
+	// OrphanTimeout is how long the runner goes on without a supervisor; zero
+	// is for ever. Until Prepare the runner has a bound of its own.
 	OrphanTimeout time.Duration
 }
 
@@ -144,21 +182,6 @@ type Connection struct {
 	Connected bool
 	// Error says why it is not connected; empty when that is not known.
 	Error string
-}
-
-// Metric is one value that the engine counts.
-type Metric struct {
-	Name   string
-	Labels map[string]string
-	// Number is the value of a counter or gauge.
-	Number int64
-	// Timing is set for a timer, and then Number is not.
-	Timing *Timing
-}
-
-// Timing holds percentiles in nanoseconds.
-type Timing struct {
-	P50, P90, P99 float64
 }
 
 // Event is something that happened to a stream.

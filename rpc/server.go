@@ -3,8 +3,12 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"penstock/rpc/runnerpb"
 )
@@ -20,12 +24,41 @@ func NewGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 	)...)
 }
 
-// DialOptions are the supervisor's counterpart of NewGRPCServer.
-func DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
+// DialOptions are the supervisor's counterpart of NewGRPCServer. Unless it is
+// nil, observe is told of every unary call of the contract when it is over: the
+// method's name, without its service, and the error as gRPC gave it.
+func DialOptions(observe func(method string, took time.Duration, err error)) []grpc.DialOption {
+	options := []grpc.DialOption{
 		grpc.WithReadBufferSize(bufferBytes),
 		grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithStreamInterceptor(oursOnly),
 	}
+	if observe == nil {
+		return options
+	}
+	return append(options, grpc.WithUnaryInterceptor(func(ctx context.Context, path string, req, reply any,
+		conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		method, ours := strings.CutPrefix(path, servicePath)
+		began := time.Now()
+		err := invoke(ctx, path, req, reply, conn, opts...)
+		if ours {
+			observe(method, time.Since(began), err)
+		}
+		return err
+	}))
+}
+
+const servicePath = "/penstock.runner.v1.RunnerService/"
+
+// oursOnly keeps go-plugin from opening the streams of its broker and of the
+// standard output, which we do not use. It would wait for a runner that is
+// stopped, and lose the connection of one that dies then.
+func oursOnly(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, path string,
+	open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if !strings.HasPrefix(path, servicePath) {
+		return nil, status.Error(codes.Unimplemented, path+" is not used")
+	}
+	return open(ctx, desc, conn, path, opts...)
 }
 
 const bufferBytes = 4 << 10
@@ -77,4 +110,16 @@ func (s *server) Events(_ *runnerpb.EventsRequest, stream grpc.ServerStreamingSe
 	return toStatus(s.impl.Events(stream.Context(), func(e Event) error {
 		return stream.Send(eventToProto(e))
 	}))
+}
+
+func (s *server) Identify(ctx context.Context, _ *runnerpb.IdentifyRequest) (*runnerpb.IdentifyResponse, error) {
+	identity, err := s.impl.Identify(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return identityToProto(identity), nil
+}
+
+func (s *server) SetLogLevel(ctx context.Context, req *runnerpb.SetLogLevelRequest) (*runnerpb.SetLogLevelResponse, error) {
+	return &runnerpb.SetLogLevelResponse{}, toStatus(s.impl.SetLogLevel(ctx, req.GetLevel()))
 }

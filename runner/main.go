@@ -8,17 +8,29 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
 
 	"penstock/rpc"
 )
 
 // Main runs the process until its supervisor ends it. A binary imports the
-// components it wants to carry and calls Main; it returns the exit code.
-func Main() int {
+// components it wants to carry and calls Main with its version; an empty one
+// means what the Go tool recorded at the build. Main returns the exit code.
+//
+// With the argument --version it prints the version in one line instead, which
+// is how a supervisor asks the binary on the disk.
+func Main(version string) int {
+	if version == "" {
+		version = recordedVersion()
+	}
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		fmt.Println(version)
+		return 0
+	}
 	// A supervisor that dies must not take the runner along by a pipe.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 
-	s, err := newServer()
+	s, err := newServer(version)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "penstock-runner:", err)
 		return 1
@@ -28,8 +40,10 @@ func Main() int {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  rpc.Handshake(),
 		VersionedPlugins: rpc.ServerPlugins(s),
-		GRPCServer:       rpc.NewGRPCServer,
-		Logger:           hclog.NewNullLogger(),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return rpc.NewGRPCServer(append(opts, grpc.Creds(newPeerCredentials())))
+		},
+		Logger: hclog.NewNullLogger(),
 	})
 	s.close()
 	return 0
@@ -41,5 +55,5 @@ func (s *server) onSignal() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
 	<-signals
-	s.shutdown("SIGTERM")
+	s.shutdown(rpc.ExitTerminated)
 }

@@ -13,8 +13,9 @@ const firstContact = 30 * time.Second
 type orphanWatch struct {
 	mu       sync.Mutex
 	attached int
-	timeout  time.Duration
-	timer    *time.Timer
+	// timeout is zero when the runner waits for ever.
+	timeout time.Duration
+	timer   *time.Timer
 }
 
 func newOrphanWatch(expired func()) *orphanWatch {
@@ -26,23 +27,27 @@ func (w *orphanWatch) setTimeout(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timeout = d
-	if w.attached == 0 {
-		w.timer.Reset(d)
-	}
+	w.rearm()
 }
 
 func (w *orphanWatch) attach() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.attached++
-	w.timer.Stop()
+	w.rearm()
 }
 
 func (w *orphanWatch) detach() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.attached--
-	if w.attached == 0 {
+	w.rearm()
+}
+
+// rearm begins to wait anew, if there is something to wait for.
+func (w *orphanWatch) rearm() {
+	w.timer.Stop()
+	if w.attached == 0 && w.timeout > 0 {
 		w.timer.Reset(w.timeout)
 	}
 }

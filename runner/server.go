@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,28 +30,39 @@ const (
 
 // server hosts one stream. It implements rpc.Runner.
 type server struct {
+	version string
+	// dir is the runner's folder: its sockets, and the record of its end.
+	dir      string
 	listener net.Listener
 	orphan   *orphanWatch
 
-	prepared atomic.Bool
-	logs     atomic.Pointer[logFiles]
+	// named are the names that came with Prepare; nil before it.
+	named atomic.Pointer[rpc.Identity]
+	level slog.LevelVar
+	logs  atomic.Pointer[logFiles]
 	// stream stays nil when only resources were checked. No lock guards it:
 	// a build that never returns must not keep the process from ending.
 	stream atomic.Pointer[engine.Stream]
 	// ready is closed once there is a stream.
-	ready chan struct{}
-	// leaving is set when the process ends by its own decision: the end of
-	// the stream is not the stream's then.
+	ready   chan struct{}
+	running atomic.Bool
+	// leaving is set when the stream is stopped, by the supervisor or by the
+	// process's own decision: its end is not its own then.
 	leaving atomic.Bool
+
+	endOnce sync.Once
+	// ended is closed when the stream has ended and end says how.
+	ended chan struct{}
+	end   rpc.ExitRecord
 }
 
 var _ rpc.Runner = (*server)(nil)
 
-var errLeaving = errors.New("the runner is leaving")
+var errLeaving = errors.New("the stream was stopped")
 
 // newServer listens for the stream's HTTP requests beside the socket the
 // supervisor chose for the contract.
-func newServer() (*server, error) {
+func newServer(version string) (*server, error) {
 	dir := os.Getenv(plugin.EnvUnixSocketDir)
 	if dir == "" {
 		return nil, fmt.Errorf("%s is not set: runners are started by penstock, not by hand", plugin.EnvUnixSocketDir)
@@ -58,19 +71,30 @@ func newServer() (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for the stream's HTTP requests: %w", err)
 	}
-	s := &server{listener: listener, ready: make(chan struct{})}
-	s.orphan = newOrphanWatch(func() { s.shutdown("no supervisor") })
+	s := &server{
+		version:  version,
+		dir:      dir,
+		listener: peerListener{listener},
+		ready:    make(chan struct{}),
+		ended:    make(chan struct{}),
+	}
+	s.orphan = newOrphanWatch(func() { s.shutdown(rpc.ExitOrphaned) })
 	return s, nil
 }
 
 // Prepare implements rpc.Runner.
 func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepared, error) {
-	if !s.prepared.CompareAndSwap(false, true) {
+	level, err := parseLevel(req.LogLevel)
+	if err != nil {
+		return rpc.Prepared{}, err
+	}
+	if !s.named.CompareAndSwap(nil, &rpc.Identity{StreamID: req.StreamID, Instance: req.Instance}) {
 		return rpc.Prepared{}, rpc.ErrPrepared
 	}
+	s.level.Set(level)
 	s.orphan.setTimeout(req.OrphanTimeout)
 
-	logs, err := openLogs(req.LogDir, req.StreamID)
+	logs, err := openLogs(req.LogDir, req.StreamID, &s.level, req.LogMegabytes)
 	if err != nil {
 		return rpc.Prepared{}, err
 	}
@@ -84,6 +108,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	}
 	s.stream.Store(stream)
 	close(s.ready)
+	go s.awaitEnd(stream)
 	go func() {
 		// Serve ends when close closes the listener. It has no timeouts: only
 		// the supervisor can reach the socket.
@@ -99,6 +124,7 @@ func (s *server) Run(context.Context) error {
 		return err
 	}
 	stream.Run()
+	s.running.Store(true)
 	time.AfterFunc(trimDelay, trim)
 	return nil
 }
@@ -117,6 +143,8 @@ func (s *server) Stop(ctx context.Context, grace time.Duration) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	s.leaving.Store(true)
+	defer s.settle(stream, rpc.ExitStopped)
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	if err := stream.Stop(ctx); err != nil {
@@ -156,20 +184,50 @@ func (s *server) Events(ctx context.Context, emit func(rpc.Event) error) error {
 		return ctx.Err()
 	case <-s.ready:
 	}
-	stream := s.stream.Load()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-stream.Done():
+	case <-s.ended:
 	}
-	if s.leaving.Load() {
+	if s.end.Reason != rpc.ExitFinished {
 		return errLeaving
 	}
-	finished := &rpc.Finished{Metrics: stream.Metrics()}
-	if err := stream.Err(); err != nil {
-		finished.Error = err.Error()
+	return emit(rpc.Event{Finished: &rpc.Finished{Error: s.end.Error, Metrics: s.end.Metrics}})
+}
+
+// Identify implements rpc.Runner.
+func (s *server) Identify(context.Context) (rpc.Identity, error) {
+	var id rpc.Identity
+	if named := s.named.Load(); named != nil {
+		id = *named
 	}
-	return emit(rpc.Event{Finished: finished})
+	id.Version, id.Phase, id.PID = s.version, s.phase(), os.Getpid()
+	return id, nil
+}
+
+func (s *server) phase() rpc.Phase {
+	select {
+	case <-s.ended:
+		return rpc.PhaseEnded
+	default:
+	}
+	switch {
+	case s.running.Load():
+		return rpc.PhaseRunning
+	case s.stream.Load() != nil:
+		return rpc.PhasePrepared
+	}
+	return rpc.PhaseFresh
+}
+
+// SetLogLevel implements rpc.Runner.
+func (s *server) SetLogLevel(_ context.Context, name string) error {
+	level, err := parseLevel(name)
+	if err != nil {
+		return err
+	}
+	s.level.Set(level)
+	return nil
 }
 
 // current is the prepared stream that can run.
@@ -181,16 +239,39 @@ func (s *server) current() (*engine.Stream, error) {
 	return stream, nil
 }
 
+// awaitEnd takes note when the stream has ended by itself.
+func (s *server) awaitEnd(stream *engine.Stream) {
+	<-stream.Done()
+	if !s.leaving.Load() {
+		s.settle(stream, rpc.ExitFinished)
+	}
+}
+
+// settle records the stream's end, of which the first reason counts.
+func (s *server) settle(stream *engine.Stream, reason rpc.ExitReason) {
+	s.endOnce.Do(func() {
+		s.end = rpc.ExitRecord{At: time.Now(), Reason: reason, Metrics: stream.Metrics()}
+		if reason == rpc.ExitFinished && stream.Err() != nil {
+			s.end.Error = stream.Err().Error()
+		}
+		if err := rpc.WriteExitRecord(s.dir, s.end); err != nil {
+			s.logs.Load().logger.Error("The next supervisor will not know how the stream ended", "error", err)
+		}
+		close(s.ended)
+	})
+}
+
 // shutdown ends the process from within, draining the stream first.
-func (s *server) shutdown(reason string) {
+func (s *server) shutdown(reason rpc.ExitReason) {
 	s.leaving.Store(true)
 	if stream, err := s.current(); err == nil {
-		s.logs.Load().logger.Info("Stopping", "reason", reason)
+		s.logs.Load().logger.Info("Stopping", "reason", string(reason))
 		ctx, cancel := context.WithTimeout(context.Background(), selfStopGrace)
 		if err := stream.Stop(ctx); err != nil {
 			s.logs.Load().logger.Warn("The stream did not drain", "error", err)
 		}
 		cancel()
+		s.settle(stream, reason)
 	}
 	s.close()
 	os.Exit(0)

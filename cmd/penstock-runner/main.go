@@ -14,6 +14,9 @@ import (
 	"penstock/runner"
 )
 
+// version is set by the linker (-X main.version=…).
+var version string
+
 func main() {
-	os.Exit(runner.Main())
+	os.Exit(runner.Main(version))
 }

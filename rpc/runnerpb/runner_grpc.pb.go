@@ -23,12 +23,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RunnerService_Prepare_FullMethodName = "/penstock.runner.v1.RunnerService/Prepare"
-	RunnerService_Run_FullMethodName     = "/penstock.runner.v1.RunnerService/Run"
-	RunnerService_Stop_FullMethodName    = "/penstock.runner.v1.RunnerService/Stop"
-	RunnerService_Ready_FullMethodName   = "/penstock.runner.v1.RunnerService/Ready"
-	RunnerService_Stats_FullMethodName   = "/penstock.runner.v1.RunnerService/Stats"
-	RunnerService_Events_FullMethodName  = "/penstock.runner.v1.RunnerService/Events"
+	RunnerService_Prepare_FullMethodName     = "/penstock.runner.v1.RunnerService/Prepare"
+	RunnerService_Run_FullMethodName         = "/penstock.runner.v1.RunnerService/Run"
+	RunnerService_Stop_FullMethodName        = "/penstock.runner.v1.RunnerService/Stop"
+	RunnerService_Ready_FullMethodName       = "/penstock.runner.v1.RunnerService/Ready"
+	RunnerService_Stats_FullMethodName       = "/penstock.runner.v1.RunnerService/Stats"
+	RunnerService_Events_FullMethodName      = "/penstock.runner.v1.RunnerService/Events"
+	RunnerService_Identify_FullMethodName    = "/penstock.runner.v1.RunnerService/Identify"
+	RunnerService_SetLogLevel_FullMethodName = "/penstock.runner.v1.RunnerService/SetLogLevel"
 )
 
 // RunnerServiceClient is the client API for RunnerService service.
@@ -48,6 +50,10 @@ type RunnerServiceClient interface {
 	// Events tells what happens to the stream. While it is open the runner has
 	// a supervisor; without one for long enough it ends by itself.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
+	// Identify says who the runner is, whatever it is doing.
+	Identify(ctx context.Context, in *IdentifyRequest, opts ...grpc.CallOption) (*IdentifyResponse, error)
+	// SetLogLevel changes what the stream's log takes from now on.
+	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 }
 
 type runnerServiceClient struct {
@@ -127,6 +133,26 @@ func (c *runnerServiceClient) Events(ctx context.Context, in *EventsRequest, opt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RunnerService_EventsClient = grpc.ServerStreamingClient[EventsResponse]
 
+func (c *runnerServiceClient) Identify(ctx context.Context, in *IdentifyRequest, opts ...grpc.CallOption) (*IdentifyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IdentifyResponse)
+	err := c.cc.Invoke(ctx, RunnerService_Identify_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runnerServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLogLevelResponse)
+	err := c.cc.Invoke(ctx, RunnerService_SetLogLevel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RunnerServiceServer is the server API for RunnerService service.
 // All implementations must embed UnimplementedRunnerServiceServer
 // for forward compatibility.
@@ -144,6 +170,10 @@ type RunnerServiceServer interface {
 	// Events tells what happens to the stream. While it is open the runner has
 	// a supervisor; without one for long enough it ends by itself.
 	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
+	// Identify says who the runner is, whatever it is doing.
+	Identify(context.Context, *IdentifyRequest) (*IdentifyResponse, error)
+	// SetLogLevel changes what the stream's log takes from now on.
+	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	mustEmbedUnimplementedRunnerServiceServer()
 }
 
@@ -171,6 +201,12 @@ func (UnimplementedRunnerServiceServer) Stats(context.Context, *StatsRequest) (*
 }
 func (UnimplementedRunnerServiceServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedRunnerServiceServer) Identify(context.Context, *IdentifyRequest) (*IdentifyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Identify not implemented")
+}
+func (UnimplementedRunnerServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
 }
 func (UnimplementedRunnerServiceServer) mustEmbedUnimplementedRunnerServiceServer() {}
 func (UnimplementedRunnerServiceServer) testEmbeddedByValue()                       {}
@@ -294,6 +330,42 @@ func _RunnerService_Events_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RunnerService_EventsServer = grpc.ServerStreamingServer[EventsResponse]
 
+func _RunnerService_Identify_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IdentifyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).Identify(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_Identify_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).Identify(ctx, req.(*IdentifyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunnerService_SetLogLevel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLogLevelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).SetLogLevel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_SetLogLevel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).SetLogLevel(ctx, req.(*SetLogLevelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RunnerService_ServiceDesc is the grpc.ServiceDesc for RunnerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -320,6 +392,14 @@ var RunnerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Stats",
 			Handler:    _RunnerService_Stats_Handler,
+		},
+		{
+			MethodName: "Identify",
+			Handler:    _RunnerService_Identify_Handler,
+		},
+		{
+			MethodName: "SetLogLevel",
+			Handler:    _RunnerService_SetLogLevel_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -44,8 +44,11 @@ type collector struct {
 type entry struct {
 	name   string
 	labels map[string]string
+	kind   rpc.Kind
 	// number is the value; for a timer, how often it was used.
 	number atomic.Int64
+	// sum is how long a timer has timed, in nanoseconds.
+	sum atomic.Int64
 	// sample is set for a timer.
 	sample gometrics.Sample
 }
@@ -54,25 +57,27 @@ func newCollector() *collector { return &collector{entries: map[string]*entry{}}
 
 func (c *collector) NewCounterCtor(name string, keys ...string) service.MetricsExporterCounterCtor {
 	return func(values ...string) service.MetricsExporterCounter {
-		return c.entry("n", name, keys, values)
+		return c.entry(rpc.KindCounter, name, keys, values)
 	}
 }
 
 func (c *collector) NewGaugeCtor(name string, keys ...string) service.MetricsExporterGaugeCtor {
 	return func(values ...string) service.MetricsExporterGauge {
-		return c.entry("n", name, keys, values)
+		return c.entry(rpc.KindGauge, name, keys, values)
 	}
 }
 
 func (c *collector) NewTimerCtor(name string, keys ...string) service.MetricsExporterTimerCtor {
 	return func(values ...string) service.MetricsExporterTimer {
-		return c.entry("t", name, keys, values)
+		return c.entry(rpc.KindTimer, name, keys, values)
 	}
 }
 
 func (c *collector) Close(context.Context) error { return nil }
 
-func (c *collector) entry(kind, name string, keys, values []string) *entry {
+// entry finds or makes a metric. A counter and a gauge of one name and labels
+// are one metric, as they are upstream: the first that asks says which.
+func (c *collector) entry(kind rpc.Kind, name string, keys, values []string) *entry {
 	labels := make(map[string]string, len(keys))
 	for i, key := range keys {
 		if i < len(values) {
@@ -80,13 +85,13 @@ func (c *collector) entry(kind, name string, keys, values []string) *entry {
 		}
 	}
 	// Printing a map sorts its keys.
-	id := fmt.Sprintf("%s%q%q", kind, name, labels)
+	id := fmt.Sprintf("%t%q%q", kind == rpc.KindTimer, name, labels)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[id]
 	if !ok {
-		e = &entry{name: name, labels: labels}
-		if kind == "t" {
+		e = &entry{name: name, labels: labels, kind: kind}
+		if kind == rpc.KindTimer {
 			e.sample = gometrics.NewExpDecaySample(reservoirSize, reservoirAlpha)
 		}
 		c.entries[id] = e
@@ -104,10 +109,10 @@ func (c *collector) snapshot() []rpc.Metric {
 
 	out := make([]rpc.Metric, 0, len(entries))
 	for _, e := range entries {
-		m := rpc.Metric{Name: e.name, Labels: maps.Clone(e.labels)}
+		m := rpc.Metric{Name: e.name, Labels: maps.Clone(e.labels), Kind: e.kind}
 		if e.sample != nil {
 			p := e.sample.Snapshot().Percentiles([]float64{0.5, 0.9, 0.99})
-			m.Timing = &rpc.Timing{P50: p[0], P90: p[1], P99: p[2]}
+			m.Timing = &rpc.Timing{P50: p[0], P90: p[1], P99: p[2], Count: uint64(e.number.Load()), Sum: float64(e.sum.Load())}
 		} else {
 			m.Number = e.number.Load()
 		}
@@ -131,5 +136,6 @@ func (e *entry) SetFloat64(value float64) { e.number.Store(int64(value)) }
 // Timing implements service.MetricsExporterTimer; delta is in nanoseconds.
 func (e *entry) Timing(delta int64) {
 	e.sample.Update(delta)
+	e.sum.Add(delta)
 	e.number.Add(1)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,15 +18,20 @@ import (
 
 var errNotStarted = errors.New("the runner was not started")
 
-// child is the operating system's side of a runner, as go-plugin drives it.
+// child is the operating system's side of a runner that we started, as
+// go-plugin drives it.
 type child struct {
+	ending
+	sameHost
+	letGo
+
 	cmd    *exec.Cmd
-	dir    string
 	stdout *os.File
+	// exits becomes readable when the process ends; nil where the system
+	// cannot say so.
+	exits *os.File
 
 	running atomic.Bool
-	exited  chan struct{}
-	exit    Exit
 
 	// reaping guards the time from which the process's id may be another's.
 	reaping sync.Mutex
@@ -37,12 +41,12 @@ type child struct {
 var _ runner.Runner = (*child)(nil)
 
 func newChild(binary, dir string) *child {
-	return &child{cmd: exec.Command(binary), dir: dir, exited: make(chan struct{})}
+	return &child{cmd: exec.Command(binary), ending: newEnding(dir), letGo: newLetGo()}
 }
 
 // Start implements runner.Runner.
 func (c *child) Start(context.Context) error {
-	stderr, err := os.OpenFile(c.stderrPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	stderr, err := os.OpenFile(stderrPath(c.dir), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("making the runner's standard error: %w", err)
 	}
@@ -60,6 +64,7 @@ func (c *child) Start(context.Context) error {
 		_ = read.Close()
 		return fmt.Errorf("starting the runner's process: %w", err)
 	}
+	c.exits = openExits(c.cmd.Process.Pid)
 	c.running.Store(true)
 	go c.watch()
 	return nil
@@ -67,12 +72,15 @@ func (c *child) Start(context.Context) error {
 
 // watch waits for the end of the process and takes down how it ended.
 func (c *child) watch() {
-	c.reap()
-	c.exit = Exit{Code: c.cmd.ProcessState.ExitCode(), Message: c.lastWords()}
-	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		c.exit.Signal = status.Signal()
+	if !c.reap() {
+		return
 	}
-	close(c.exited)
+	// Wait4 is how every Unix tells.
+	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
+		c.conclude(status)
+	} else {
+		c.concludeUnseen()
+	}
 	_ = c.stdout.Close()
 }
 
@@ -88,48 +96,31 @@ func (c *child) kill() {
 	}
 	c.reaping.Lock()
 	defer c.reaping.Unlock()
-	if !c.reaped {
+	if !c.reaped && !c.isReleased() {
+		c.killed.Store(true)
 		c.killGroup()
 	}
 }
 
 func (c *child) killGroup() { _ = syscall.Kill(-c.pid(), syscall.SIGKILL) }
 
-// lastWords is the first line of a panic in the runner's standard error, or
-// else its first line.
-func (c *child) lastWords() string {
-	file, err := os.Open(c.stderrPath())
-	if err != nil {
-		return ""
+// release ends the watch of a process that is to live on.
+func (c *child) release() {
+	c.letGo.release()
+	if c.exits != nil {
+		_ = c.exits.Close()
 	}
-	defer file.Close()
-	const enough = 64 << 10
-	head, err := io.ReadAll(io.LimitReader(file, enough))
-	if err != nil {
-		return ""
+	if c.stdout != nil {
+		_ = c.stdout.Close()
 	}
-	lines := strings.Split(strings.TrimSpace(string(head)), "\n")
-	for _, line := range lines {
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "runtime: ") {
-			return line
-		}
-	}
-	return lines[0]
 }
-
-func (c *child) stderrPath() string { return filepath.Join(c.dir, "stderr.log") }
 
 // Wait implements runner.Runner.
 func (c *child) Wait(ctx context.Context) error {
 	if !c.started() {
 		return errNotStarted
 	}
-	select {
-	case <-c.exited:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return c.wait(ctx, c.exited)
 }
 
 // Kill implements runner.Runner.
@@ -151,14 +142,4 @@ func (c *child) Name() string { return c.cmd.Path }
 func (c *child) ID() string { return strconv.Itoa(c.pid()) }
 
 // Diagnose implements runner.Runner.
-func (c *child) Diagnose(context.Context) string { return c.lastWords() }
-
-// PluginToHost implements runner.Runner: both ends see the same files.
-func (c *child) PluginToHost(network, addr string) (string, string, error) {
-	return network, addr, nil
-}
-
-// HostToPlugin implements runner.Runner.
-func (c *child) HostToPlugin(network, addr string) (string, string, error) {
-	return network, addr, nil
-}
+func (c *child) Diagnose(context.Context) string { return lastWords(c.dir) }

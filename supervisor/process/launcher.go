@@ -29,12 +29,18 @@ type Launcher struct {
 	binary       string
 	runDir       string
 	startTimeout time.Duration
+	observe      Observer
 }
 
+// Observer is told of every call to a runner when it is over: the method's
+// name, and the error as gRPC gave it. It is called from many goroutines.
+type Observer func(method string, took time.Duration, err error)
+
 // NewLauncher makes a Launcher of the runner at binary, which must be
-// executable. The runners that an earlier supervisor left in runDir are ended,
-// and all it left there is removed.
-func NewLauncher(binary, runDir string, startTimeout time.Duration) (*Launcher, error) {
+// executable. The runners' folders are made in runDir; what an earlier
+// supervisor left there is kept for Adopt, LastExit and EndOthers. observe may
+// be nil.
+func NewLauncher(binary, runDir string, startTimeout time.Duration, observe Observer) (*Launcher, error) {
 	path, err := exec.LookPath(binary)
 	if err != nil {
 		return nil, fmt.Errorf("runner binary %q cannot be executed: %w: build it with `make build` or name it with --runner", binary, err)
@@ -46,14 +52,10 @@ func NewLauncher(binary, runDir string, startTimeout time.Duration) (*Launcher, 
 		return nil, fmt.Errorf("the path %q is too long for unix sockets: choose a data_dir whose path is at least %d characters shorter",
 			runDir, len(runDir)+socketTail-maxSocketPath)
 	}
-	endLeftovers(runDir)
-	if err := os.RemoveAll(runDir); err != nil {
-		return nil, fmt.Errorf("clearing the run folder: %w", err)
-	}
 	if err := os.MkdirAll(runDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the run folder: %w", err)
 	}
-	return &Launcher{binary: path, runDir: runDir, startTimeout: startTimeout}, nil
+	return &Launcher{binary: path, runDir: runDir, startTimeout: startTimeout, observe: observe}, nil
 }
 
 // Start starts a runner and connects to it. The context bounds the start
@@ -67,43 +69,30 @@ func (l *Launcher) Start(ctx context.Context) (_ *Process, retErr error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a runner's folder: %w", err)
 	}
-	p := &Process{dir: dir, child: newChild(l.binary, dir)}
+	started := newChild(l.binary, dir)
+	p := &Process{handle: started, ending: &started.ending}
 	defer func() {
 		if retErr != nil {
 			p.Kill()
 		}
 	}()
 
-	p.plugin = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  rpc.Handshake(),
-		VersionedPlugins: rpc.ClientPlugins(),
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  rpc.DialOptions(),
-		SkipHostEnv:      true,
-		StartTimeout:     l.startTimeout,
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
-		Logger:           hclog.NewNullLogger(),
-		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			p.child.cmd.Env = environment(spec.Env, dir)
-			return p.child, nil
-		},
-	})
-	undo := context.AfterFunc(ctx, p.child.kill)
+	config := l.pluginConfig()
+	config.VersionedPlugins = rpc.ClientPlugins()
+	config.UnixSocketConfig = &plugin.UnixSocketConfig{TempDir: dir}
+	config.RunnerFunc = func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+		started.cmd.Env = environment(spec.Env, dir)
+		return started, nil
+	}
+	p.plugin = plugin.NewClient(config)
+	undo := context.AfterFunc(ctx, started.kill)
 	defer undo()
 
-	protocol, err := p.plugin.Client()
-	if err != nil {
+	if err := p.connect(); err != nil {
 		return nil, p.startError(ctx, l.binary, err)
 	}
-	dispensed, err := protocol.Dispense(rpc.PluginName)
-	if err != nil {
-		return nil, p.startError(ctx, l.binary, err)
-	}
-	client, ok := dispensed.(*rpc.Client)
-	if !ok {
-		return nil, fmt.Errorf("runner %s serves %T instead of the runner service", l.binary, dispensed)
-	}
-	p.Client = client
+	p.protocol = p.plugin.NegotiatedVersion()
+	p.identity, p.identityErr = identify(started.pid(), dir, p.plugin.ReattachConfig().Addr.String())
 	return p, nil
 }
 
@@ -112,7 +101,7 @@ func (p *Process) startError(ctx context.Context, binary string, err error) erro
 	if ctx.Err() != nil {
 		return fmt.Errorf("starting runner: %w", ctx.Err())
 	}
-	if said := p.child.lastWords(); said != "" {
+	if said := lastWords(p.ending.dir); said != "" {
 		err = fmt.Errorf("%w: it printed: %s", err, said)
 	}
 	return fmt.Errorf("starting runner %s (this supervisor speaks protocol version %d): %w", binary, rpc.ProtocolVersion, err)

@@ -2,65 +2,67 @@ package process
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-plugin"
 	psnet "github.com/shirou/gopsutil/v3/net"
+	"google.golang.org/grpc"
 
 	"penstock/rpc"
 )
 
-// Process is a runner that was started. Its rpc.Client speaks to it.
+// closeGrace is how long a process may take to exit when it is closed.
+const closeGrace = 2 * time.Second
+
+// Process is a runner that was started or adopted. Its rpc.Client speaks to
+// it.
 type Process struct {
 	*rpc.Client
+	// conn is the client's connection.
+	conn   *grpc.ClientConn
 	plugin *plugin.Client
-	child  *child
-	dir    string
+	handle handle
+	ending *ending
+
+	protocol    int
+	identity    Identity
+	identityErr error
 
 	closeOnce sync.Once
 }
 
-// Exit says how a process ended.
-type Exit struct {
-	// Code is the exit code, -1 when a signal ended it.
-	Code int
-	// Signal is the signal that ended it, 0 when none did.
-	Signal syscall.Signal
-	// Message is the first line of a panic, if the process printed one.
-	Message string
-}
-
-// String gives the exit in one line.
-func (e Exit) String() string {
-	text := fmt.Sprintf("exited with code %d", e.Code)
-	if e.Signal != 0 {
-		text = fmt.Sprintf("was ended by signal %d (%s)", e.Signal, e.Signal)
-	}
-	if e.Message != "" {
-		text += ": " + e.Message
-	}
-	return text
-}
-
 // PID is the process id. It is the id of the process's group and session too.
-func (p *Process) PID() int { return p.child.pid() }
+func (p *Process) PID() int { return p.handle.pid() }
 
-// Exited is closed when the process has ended and was reaped.
-func (p *Process) Exited() <-chan struct{} { return p.child.exited }
+// Identity is what a later supervisor needs to adopt the process. An error
+// says why it cannot be adopted.
+func (p *Process) Identity() (Identity, error) { return p.identity, p.identityErr }
+
+// Protocol is the version of the contract that the process speaks.
+func (p *Process) Protocol() int { return p.protocol }
+
+// Exited is closed when the process has ended. After Release it stays open.
+func (p *Process) Exited() <-chan struct{} { return p.ending.exited }
 
 // Exit says how the process ended. Valid after Exited.
-func (p *Process) Exit() Exit { return p.child.exit }
+func (p *Process) Exit() Exit { return p.ending.exit }
+
+// Stderr is the beginning of what the process wrote to its standard error, at
+// most 256 KiB: the Go runtime's last words. Components print elsewhere.
+// It is gone after Close and Kill.
+func (p *Process) Stderr() ([]byte, error) { return readStderr(p.ending.dir) }
 
 // Close ends a process whose stream was stopped, and its whole group.
 // It asks first, and kills when the context ends or two seconds have passed.
 func (p *Process) Close(ctx context.Context) {
-	undo := context.AfterFunc(ctx, p.child.kill)
+	ctx, cancel := context.WithTimeout(ctx, closeGrace)
+	defer cancel()
+	undo := context.AfterFunc(ctx, p.handle.kill)
 	defer undo()
 	p.cleanUp()
 }
@@ -68,7 +70,7 @@ func (p *Process) Close(ctx context.Context) {
 // Kill ends the process and its whole group at once, and waits until
 // it is gone.
 func (p *Process) Kill() {
-	p.child.kill()
+	p.handle.kill()
 	p.cleanUp()
 }
 
@@ -76,11 +78,21 @@ func (p *Process) Kill() {
 func (p *Process) cleanUp() {
 	p.closeOnce.Do(func() {
 		p.plugin.Kill()
-		if p.child.started() {
-			<-p.child.exited
+		if p.handle.started() {
+			<-p.ending.exited
 		}
 		// What cannot be removed is cleared at the next start.
-		_ = os.RemoveAll(p.dir)
+		_ = os.RemoveAll(p.ending.dir)
+	})
+}
+
+// Release lets go of the process and leaves it running for the next supervisor
+// to adopt: connections are closed, nothing is signalled or removed, and
+// nobody waits for its exit any more. Close and Kill do nothing after it.
+func (p *Process) Release() {
+	p.closeOnce.Do(func() {
+		_ = p.conn.Close()
+		p.handle.release()
 	})
 }
 

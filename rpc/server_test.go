@@ -1,0 +1,92 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"penstock/rpc/runnerpb"
+)
+
+// fake is a runner that knows who it is.
+type fake struct {
+	Runner
+	level string
+}
+
+func (*fake) Identify(context.Context) (Identity, error) {
+	return Identity{StreamID: "s", Instance: "i", Version: "v", Phase: PhaseRunning, PID: 7}, nil
+}
+
+func (f *fake) SetLogLevel(_ context.Context, level string) error {
+	if level == "loud" {
+		return errors.New("no such level")
+	}
+	f.level = level
+	return nil
+}
+
+func (*fake) Run(context.Context) error { return ErrNotPrepared }
+
+func serve(t *testing.T, impl Runner, options ...grpc.DialOption) *Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	s := NewGRPCServer(nil)
+	runnerpb.RegisterRunnerServiceServer(s, &server{impl: impl})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	t.Cleanup(func() {
+		s.Stop()
+		assert.NoError(t, <-served)
+	})
+	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix:"+socket, options...)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	return NewClient(conn)
+}
+
+func TestIdentifyAndLogLevel(t *testing.T) {
+	ctx := context.Background()
+	impl := &fake{}
+	c := serve(t, impl)
+	got, err := c.Identify(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, Identity{StreamID: "s", Instance: "i", Version: "v", Phase: PhaseRunning, PID: 7}, got)
+	require.NoError(t, c.SetLogLevel(ctx, "warn"))
+	assert.Equal(t, "warn", impl.level)
+	assert.EqualError(t, c.SetLogLevel(ctx, "loud"), "no such level")
+}
+
+func TestCallsAreObserved(t *testing.T) {
+	type call struct {
+		method string
+		took   time.Duration
+		code   codes.Code
+	}
+	var calls []call
+	c := serve(t, &fake{}, DialOptions(func(method string, took time.Duration, err error) {
+		calls = append(calls, call{method, took, status.Code(err)})
+	})...)
+	_, err := c.Identify(context.Background())
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Run(context.Background()), ErrNotPrepared)
+	require.Len(t, calls, 2)
+	for i, want := range []call{{"Identify", 0, codes.OK}, {"Run", 0, codes.FailedPrecondition}} {
+		assert.Equal(t, want.method, calls[i].method)
+		assert.Equal(t, want.code, calls[i].code)
+		assert.Positive(t, calls[i].took)
+	}
+}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package process
+
+import "errors"
+
+var errNoAdoption = errors.New("runners can be adopted on Linux only: nowhere else does the kernel vouch for a process")
+
+func identify(int, string, string) (Identity, error) { return Identity{}, errNoAdoption }
+
+func attach(Identity, string) (handle, *ending, error) { return nil, nil, errNoAdoption }
