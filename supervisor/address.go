@@ -25,12 +25,12 @@ func (e *addressInUseError) Unwrap() []error { return []error{ErrInvalid, errAdd
 // address free: the engine names an address in use before what comes after it.
 // A config that names its address by a variable cannot be tried and passes.
 func (s *Supervisor) tryElsewhere(ctx context.Context, id string, sp spec, busy *addressInUseError) error {
-	doc, err := elsewhere(sp.doc, busy.address)
+	doc, err := elsewhere(sp.engine, busy.address)
 	if err != nil {
 		return &InvalidError{err.Error()}
 	}
-	sp.doc = doc
-	inst, err := s.prepare(ctx, id, sp, s.resources.all())
+	sp.engine = doc
+	inst, err := s.prepare(ctx, id, sp, s.resources.all(), defaultLogLevel)
 	switch {
 	case err == nil:
 		inst.discard()

@@ -7,105 +7,224 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"penstock/supervisor/store"
 )
 
+// quietTime bounds the wait for the requests that a runner is answering before
+// it is told to stop.
+const quietTime = time.Second
+
+// revised is what a change makes of a stream.
+type revised struct {
+	spec   spec
+	origin store.Origin
+}
+
 // update gives the stream the spec that revise makes of its present one.
-func (s *stream) update(ctx context.Context, revise func(spec) (spec, error), timeout time.Duration) error {
-	sp, err := revise(s.spec)
+func (s *stream) update(ctx context.Context, revise func(spec) (revised, error), timeout time.Duration) error {
+	to, err := revise(s.spec)
 	if err != nil {
 		return err
 	}
-	s.coming.Store(&sp)
+	if s.current != nil && !to.spec.equal(s.spec) && to.spec.sameForEngine(s.spec) {
+		return s.updateOptions(to)
+	}
+	s.coming.Store(&to.spec)
 	defer s.coming.Store(nil)
 	var inst *instance
-	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, sp, s.sup.resources.all()) })
+	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, to.spec, s.sup.resources.all(), s.logLevel) })
 	var busy *addressInUseError
 	if errors.As(err, &busy) {
-		return s.updateInPlace(ctx, sp, busy, timeout)
+		return s.updateInPlace(ctx, to, busy, timeout)
 	}
 	if err != nil {
 		return err
 	}
-	return s.replace(ctx, inst, timeout)
+	return s.replace(ctx, inst, &to, timeout)
+}
+
+// updateOptions is for a spec whose runner need not know of the change.
+func (s *stream) updateOptions(to revised) error {
+	back := s.take(to)
+	if err := s.sup.keep(s.revision-1, s.record(), s.runnerOf(s.current)); err != nil {
+		back()
+		return err
+	}
+	s.forgive()
+	s.publish()
+	return nil
 }
 
 // updateInPlace is for a spec that binds an address which is in use. Where the
 // stream's own runner holds it that one has to stop before the new one can be
 // built; but not before the rest of the config was found to build, with
 // another address in that place.
-func (s *stream) updateInPlace(ctx context.Context, sp spec, busy *addressInUseError, timeout time.Duration) error {
+func (s *stream) updateInPlace(ctx context.Context, to revised, busy *addressInUseError, timeout time.Duration) error {
 	if s.current == nil || !s.current.proc.Listens(ctx, busy.address) {
 		return busy
 	}
 	var err error
-	s.meanwhile(func() { err = s.sup.tryElsewhere(ctx, s.id, sp, busy) })
+	s.meanwhile(func() { err = s.sup.tryElsewhere(ctx, s.id, to.spec, busy) })
 	if err != nil {
 		return err
 	}
 	if s.current == nil {
 		// It has died meanwhile, and its address is free.
-		return s.update(ctx, func(spec) (spec, error) { return sp, nil }, timeout)
+		return s.update(ctx, func(spec) (revised, error) { return to, nil }, timeout)
 	}
-	return s.replaceInPlace(ctx, sp, timeout)
+	return s.replaceInPlace(ctx, &to, timeout)
 }
 
-// replace stops the current instance and runs the prepared one. When that
-// does not start, the old spec runs again.
-func (s *stream) replace(ctx context.Context, inst *instance, timeout time.Duration) error {
+// take makes to the stream's own. It returns how to undo that. Nobody sees it
+// before the next publish.
+func (s *stream) take(to revised) (back func()) {
+	old := s.view
+	s.spec, s.origin, s.outcome = to.spec, to.origin, nil
+	s.revision, s.changedAt = old.revision+1, time.Now()
+	return func() {
+		s.spec, s.origin, s.outcome = old.spec, old.origin, old.outcome
+		s.revision, s.changedAt = old.revision, old.changedAt
+	}
+}
+
+// replace stops the current instance and runs the prepared one. to is the new
+// revision that it makes; nil means that it is only a new runner. A paused
+// stream gets the revision alone. When the new instance does not start, the
+// old spec runs again.
+func (s *stream) replace(ctx context.Context, inst *instance, to *revised, timeout time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		inst.discard()
 		return err
 	}
-	old, oldRevision := s.spec, s.revision
-	s.retire(timeout)
-	if err := ctx.Err(); err != nil {
-		inst.discard()
-		return err
+	back := func() {}
+	if to != nil {
+		back = s.take(*to)
+		run := s.runnerOf(inst)
+		if s.paused {
+			run = nil
+		}
+		if err := s.sup.keep(s.revision-1, s.record(), run); err != nil {
+			inst.discard()
+			back()
+			return err
+		}
 	}
-	s.spec, s.revision = inst.spec, s.revision+1
-	s.move(eventStart)
-	err := s.launch(ctx, inst)
-	if err == nil {
-		s.forgive()
+	if s.paused {
+		inst.discard()
+		s.publish()
 		return nil
 	}
-	s.spec, s.revision = old, oldRevision
-	return s.restore(ctx, err)
+	if to == nil {
+		s.keepRunner(inst)
+	}
+	return s.swap(ctx, inst, back, to != nil, timeout)
 }
 
-// replaceInPlace stops the current instance before the new one is prepared.
-func (s *stream) replaceInPlace(ctx context.Context, sp spec, timeout time.Duration) error {
-	s.retire(timeout)
-	inst, err := s.sup.prepare(ctx, s.id, sp, s.sup.resources.all())
-	s.move(eventStart)
-	if err != nil {
-		return s.restore(ctx, err)
+// swap puts an instance that the store knows of in the place of the current
+// one; back undoes in memory what kept says the store has to undo as well.
+func (s *stream) swap(ctx context.Context, inst *instance, back func(), kept bool, timeout time.Duration) error {
+	s.makeWay(ctx, timeout)
+	if err := ctx.Err(); err != nil {
+		inst.discard()
+		return err
 	}
-	old, oldRevision := s.spec, s.revision
-	s.spec, s.revision = sp, s.revision+1
+	s.move(eventStart)
 	if err := s.launch(ctx, inst); err != nil {
-		s.spec, s.revision = old, oldRevision
-		return s.restore(ctx, err)
+		return s.restore(ctx, back, kept, err)
 	}
 	s.forgive()
 	return nil
 }
 
-// restore runs the old spec again after its replacement failed with cause.
-func (s *stream) restore(ctx context.Context, cause error) error {
-	if err := s.startSpec(ctx); err != nil {
-		s.failed(err)
-		return fmt.Errorf("%w (the old stream was stopped for it and cannot be started again yet: %s)", cause, err.Error())
+// replaceInPlace stops the current instance before the new one is prepared. A
+// nil to means the spec that the stream has.
+func (s *stream) replaceInPlace(ctx context.Context, to *revised, timeout time.Duration) error {
+	back := func() {}
+	if to != nil {
+		back = s.take(*to)
+		if err := s.sup.keep(s.revision-1, s.record(), nil); err != nil {
+			back()
+			return err
+		}
 	}
-	s.log.Info("restored stream after a failed change", zap.Error(cause))
-	return cause
+	return s.swapInPlace(ctx, back, to != nil, timeout)
 }
 
-// forgive lets the next failure be the first one again.
-func (s *stream) forgive() {
-	s.failures = 0
-	s.delays.Reset()
-	s.retry = nil
+// swapInPlace is swap for a spec that can be prepared only once the current
+// instance has stopped.
+func (s *stream) swapInPlace(ctx context.Context, back func(), kept bool, timeout time.Duration) error {
+	s.makeWay(ctx, timeout)
+	inst, err := s.sup.prepare(ctx, s.id, s.spec, s.sup.resources.all(), s.logLevel)
+	s.move(eventStart)
+	if err != nil {
+		return s.restore(ctx, back, kept, err)
+	}
+	s.keepRunner(inst)
+	if err := s.launch(ctx, inst); err != nil {
+		return s.restore(ctx, back, kept, err)
+	}
+	s.forgive()
+	return nil
+}
+
+// makeWay stops the current instance for the next one. What is sent to the
+// stream from now on waits for that one.
+func (s *stream) makeWay(ctx context.Context, timeout time.Duration) {
+	s.switching = true
+	s.publish()
+	if s.current != nil {
+		s.current.traffic.quiet(ctx, min(quietTime, timeout/4))
+	}
+	s.retire(timeout)
+}
+
+// applyKept puts a revision into force that the store has already: one member
+// of a set that was kept as a whole.
+func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration) error {
+	back := s.take(revised{m.spec, store.OriginAPI})
+	inst := m.inst
+	if inst == nil {
+		var err error
+		s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, m.spec, s.sup.resources.all(), s.logLevel) })
+		var busy *addressInUseError
+		if errors.As(err, &busy) && s.current != nil && s.current.proc.Listens(ctx, busy.address) {
+			return s.swapInPlace(ctx, back, true, timeout)
+		}
+		if err != nil {
+			s.undo(back)
+			return err
+		}
+	}
+	if s.paused {
+		inst.discard()
+		s.publish()
+		return nil
+	}
+	s.keepRunner(inst)
+	return s.swap(ctx, inst, back, true, timeout)
+}
+
+// undo takes a revision back that the store has.
+func (s *stream) undo(back func()) {
+	failed := s.revision
+	back()
+	if err := s.sup.keep(failed, s.record(), s.runnerOf(s.current)); err != nil && !errors.Is(err, ErrNotFound) {
+		s.log.Error("the store keeps a revision that did not start", zap.Uint64("revision", failed), zap.Error(err))
+	}
+}
+
+// restore runs the old spec again after its replacement failed with cause.
+func (s *stream) restore(ctx context.Context, back func(), kept bool, cause error) error {
+	if kept {
+		s.undo(back)
+	}
+	if err := s.startSpec(ctx); err != nil {
+		s.startFailed(err)
+		return fmt.Errorf("%w (the old stream was stopped for it and cannot be started again yet: %s)", cause, err.Error())
+	}
+	s.log.Info("restored stream after a failed change", zap.Uint64("revision", s.revision), zap.Error(cause))
+	return cause
 }
 
 // retire ends the current instance, if there is one, and leaves the stream
@@ -117,23 +236,30 @@ func (s *stream) retire(timeout time.Duration) {
 	if inst == nil {
 		return
 	}
-	inst.end(timeout, s.log)
+	began := time.Now()
+	inst.end(timeout, s.log, func() { s.keepOutput(inst.proc.Stderr()) })
+	s.sup.telemetry.Stopped(time.Since(began))
+	s.lastExit = lastExit(inst.proc.Exit())
+	s.sup.telemetry.Exited(s.lastExit.Reason)
 	s.current = nil
 	s.ranFor = time.Since(inst.startedAt)
 	s.publish()
 }
 
-// remove is the end of the stream and of its actor.
-func (s *stream) remove(timeout time.Duration) {
+// remove is the end of the stream and of its actor. With purge its files go
+// as well.
+func (s *stream) remove(timeout time.Duration, purge bool) {
 	s.retire(timeout)
 	s.move(eventStopped)
-	s.sup.forget(s)
-	s.log.Info("deleted stream")
+	s.sup.forget(s, purge)
+	if purge {
+		s.log.Info("deleted stream")
+	}
 }
 
-// delete ends the stream within timeout, whatever its actor is doing. The
-// context bounds the wait only: a stream whose deletion has begun is deleted.
-func (s *stream) delete(ctx context.Context, timeout time.Duration) error {
+// end ends the stream within timeout, whatever its actor is doing. The
+// context bounds the wait only: a stream whose end has begun ends.
+func (s *stream) end(ctx context.Context, timeout time.Duration, purge bool) error {
 	begun := time.Now()
 	s.endLife()
 	// Should the actor be waiting for a runner to stop in somebody else's
@@ -141,7 +267,7 @@ func (s *stream) delete(ctx context.Context, timeout time.Duration) error {
 	hurry := time.AfterFunc(timeout*3/4, s.killCurrent)
 	go s.tell(func() {
 		hurry.Stop()
-		s.remove(max(timeout-time.Since(begun), time.Millisecond))
+		s.remove(max(timeout-time.Since(begun), time.Millisecond), purge)
 	})
 	select {
 	case <-s.gone:
@@ -152,9 +278,48 @@ func (s *stream) delete(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
+// release ends the actor and leaves its runner running.
+func (s *stream) release(ctx context.Context) error {
+	s.endLife()
+	go s.tell(func() {
+		s.retry = nil
+		if inst := s.current; inst != nil {
+			inst.unwatch()
+			inst.transport.CloseIdleConnections()
+			inst.proc.Release()
+		}
+		s.state = StateStopped
+		s.sup.forget(s, false)
+	})
+	select {
+	case <-s.gone:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("letting go of stream %s: %w", s.id, ctx.Err())
+	}
+}
+
 // killCurrent kills the stream's runner without asking its actor.
 func (s *stream) killCurrent() {
 	if v := s.seen.Load(); v != nil && v.current != nil {
 		v.current.proc.Kill()
 	}
+}
+
+// renew gives the stream a new runner with the spec that it has.
+func (s *stream) renew(ctx context.Context, timeout time.Duration) error {
+	var inst *instance
+	var err error
+	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, s.spec, s.sup.resources.all(), s.logLevel) })
+	var busy *addressInUseError
+	switch {
+	case errors.As(err, &busy):
+		if s.current == nil || !s.current.proc.Listens(ctx, busy.address) {
+			return busy
+		}
+		return s.replaceInPlace(ctx, nil, timeout)
+	case err != nil:
+		return err
+	}
+	return s.replace(ctx, inst, nil, timeout)
 }

@@ -9,8 +9,9 @@ import (
 // Config is what an operator may set of a supervisor. The zero value is not
 // usable: start from DefaultConfig.
 type Config struct {
-	// DataDir holds everything the supervisor keeps on disk: sockets and logs
-	// of the runners. It is created, mode 0700, when it is missing.
+	// DataDir holds everything the supervisor keeps on disk: the definitions of
+	// the streams, sockets and logs of the runners. It is created, mode 0700,
+	// when it is missing.
 	DataDir string `yaml:"data_dir"`
 	// Runner is the path of the penstock-runner binary. Empty means the one
 	// beside the supervisor's own executable.
@@ -21,13 +22,27 @@ type Config struct {
 	Timeouts Timeouts `yaml:"timeouts"`
 	// Restart says when a runner that died is started again.
 	Restart Restart `yaml:"restart"`
+	// OnExit says what becomes of the runners when the supervisor exits.
+	OnExit OnExit `yaml:"on_exit"`
 	// OrphanTimeout is how long a runner that lost its supervisor goes on
-	// before it drains and ends by itself. At least one second.
+	// before it drains and ends by itself: at least one second, or 0 for ever.
 	OrphanTimeout time.Duration `yaml:"orphan_timeout"`
+	// StreamLogs bounds the log files of each stream.
+	StreamLogs StreamLogs `yaml:"stream_logs"`
 	// Concurrency bounds how many runners one request starts, stops or asks at
 	// the same time. At least 1.
 	Concurrency int `yaml:"concurrency"`
 }
+
+// OnExit is what becomes of the runners when the supervisor exits.
+type OnExit string
+
+const (
+	// OnExitStop drains and ends every runner.
+	OnExitStop OnExit = "stop"
+	// OnExitDetach leaves them running for the next supervisor.
+	OnExitDetach OnExit = "detach"
+)
 
 // Timeouts are upper bounds; each is above zero.
 type Timeouts struct {
@@ -43,8 +58,9 @@ type Timeouts struct {
 	RPC time.Duration `yaml:"rpc"`
 }
 
-// Restart is the backoff between the attempts to start a runner that died.
-// The first attempt is made at once.
+// Restart is the backoff between the attempts to start a runner that died,
+// for streams whose own config says nothing else. The first attempt is made
+// at once.
 type Restart struct {
 	// Initial is the wait before the second attempt; it doubles from there.
 	Initial time.Duration `yaml:"initial"`
@@ -53,6 +69,14 @@ type Restart struct {
 	// StableAfter is how long a runner must have run for its next failure to
 	// count as the first again.
 	StableAfter time.Duration `yaml:"stable_after"`
+}
+
+// StreamLogs bounds the two log files of a stream: its log, and what its
+// components print.
+type StreamLogs struct {
+	// MaxMegabytes is the size at which a file is rotated, in MiB: 1 to 1024.
+	// One older file is kept beside it.
+	MaxMegabytes int `yaml:"max_megabytes"`
 }
 
 // DefaultConfig returns the configuration of a supervisor that was told
@@ -72,7 +96,9 @@ func DefaultConfig() Config {
 			Max:         30 * time.Second,
 			StableAfter: time.Minute,
 		},
-		OrphanTimeout: 15 * time.Second,
+		OnExit:        OnExitStop,
+		OrphanTimeout: time.Hour,
+		StreamLogs:    StreamLogs{MaxMegabytes: 8},
 		Concurrency:   8,
 	}
 }
@@ -96,11 +122,19 @@ func (c *Config) Validate() error {
 		{"restart.initial", c.Restart.Initial, time.Millisecond},
 		{"restart.max", c.Restart.Max, c.Restart.Initial},
 		{"restart.stable_after", c.Restart.StableAfter, time.Millisecond},
-		{"orphan_timeout", c.OrphanTimeout, time.Second},
 	} {
 		if d.got < d.min {
 			errs = append(errs, fmt.Errorf("%s is %s: it must be at least %s", d.key, d.got, d.min))
 		}
+	}
+	if c.OrphanTimeout != 0 && c.OrphanTimeout < time.Second {
+		errs = append(errs, fmt.Errorf("orphan_timeout is %s: it must be at least 1s, or 0 for ever", c.OrphanTimeout))
+	}
+	if c.OnExit != OnExitStop && c.OnExit != OnExitDetach {
+		errs = append(errs, fmt.Errorf("on_exit is %q: it must be stop or detach", c.OnExit))
+	}
+	if c.StreamLogs.MaxMegabytes < 1 || c.StreamLogs.MaxMegabytes > 1024 {
+		errs = append(errs, fmt.Errorf("stream_logs.max_megabytes is %d: it must be 1 to 1024", c.StreamLogs.MaxMegabytes))
 	}
 	if c.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("concurrency is %d: it must be at least 1", c.Concurrency))

@@ -6,16 +6,23 @@
 // what they began goes on without them. Whoever only looks reads a snapshot
 // and never waits behind a start or a stop.
 //
-//	             start           started           finish
+//	              start          started          finish
 //	┌─────────┐      ┌──────────┐       ┌─────────┐       ┌──────────┐
 //	│ pending ├─────▶│ starting ├──────▶│ running ├──────▶│ finished │
-//	└─────────┘      └─▲──────┬─┘       └──┬──────┘       └──────────┘
-//	                   │start │fail        │die
-//	                 ┌─┴──────▼─┐          │
-//	                 │ backoff  │◀─────────┘
-//	                 └──────────┘
+//	└────┬────┘      └─▲──────┬─┘       └─▲──┬────┘       └──────────┘
+//	     │        start│      │fail       │  │die
+//	     │           ┌─┴──────▼─┐         │  │       ┌────────┐
+//	     │           │ backoff  │◀────────┼──┘  ┌───▶│ failed │
+//	     │           └─────┬────┘         │     │    └────────┘
+//	     │                 └── give up ───┼─────┘
+//	     └──── adopt ─────────────────────┘
 //	from each of them:  stop ─▶ stopping ─▶ (start: a replacement) starting
+//	                                     ├▶ (paused)               paused ─▶ (start) starting
 //	                                     └▶ (stopped: deleted)     stopped
+//
+// Whatever has been acknowledged is in the store first. A supervisor that
+// starts puts every stream of the store where it was: it adopts the runners
+// that the last one left, and starts the streams that have none.
 //
 // A change is prepared in a new runner first. Only when that has built the
 // new config is the old runner stopped, so that a config the engine refuses

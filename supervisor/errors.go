@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"penstock/supervisor/store"
 )
 
 var (
@@ -20,6 +22,12 @@ var (
 	// ErrConflict is returned when a stream was changed by somebody else while
 	// a change of many streams was being prepared.
 	ErrConflict = errors.New("changed by another request meanwhile: try again")
+	// ErrPaused is returned for what only a stream that is to run can do.
+	ErrPaused = errors.New("the stream is paused: resume it first")
+	// ErrFull is wrapped when there is no space left for what has to be kept.
+	ErrFull = store.ErrFull
+	// ErrUnwritable is wrapped when the store cannot be written to otherwise.
+	ErrUnwritable = store.ErrUnwritable
 	// ErrClosed is returned once the supervisor is shutting down.
 	ErrClosed = errors.New("the supervisor is shutting down")
 )

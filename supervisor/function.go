@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -83,16 +84,45 @@ func (v *view) serves() bool {
 	return v.current != nil && v.current.alive() && (v.state == StateRunning || v.state == StateStopping)
 }
 
-// Function returns the way to a stream's own HTTP endpoints. The error wraps
-// ErrNotFound, or ErrUnavailable while the stream has no runner.
-func (s *Supervisor) Function(id string) (http.RoundTripper, error) {
+// Function returns the way to a stream's own HTTP endpoints, and what has to
+// be called once when the exchange is over. While the stream's runner is being
+// replaced it waits for the next one, though what only reads may still collect
+// from the old one. The error wraps ErrNotFound, or ErrUnavailable when the
+// stream has no runner.
+func (s *Supervisor) Function(ctx context.Context, id, method string) (http.RoundTripper, func(), error) {
 	st, err := s.find(id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	v := st.seen.Load()
-	if v.serves() {
-		return v.current.transport, nil
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Stop+s.cfg.Timeouts.Prepare)
+	defer cancel()
+	for {
+		v := st.seen.Load()
+		if v.serves() {
+			if reads(method) {
+				return v.current.transport, func() {}, nil
+			}
+			if v.current.traffic.enter() {
+				return v.current.transport, v.current.traffic.leave, nil
+			}
+			if !v.switching {
+				// It has begun to make way since, which a newer view says.
+				continue
+			}
+		}
+		if !v.switching {
+			return nil, nil, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
+		}
+		select {
+		case <-v.superseded:
+		case <-st.gone:
+			return nil, nil, fmt.Errorf("stream %q: %w", id, ErrNotFound)
+		case <-ctx.Done():
+			return nil, nil, fmt.Errorf("%w: the runner of stream %q is being replaced: %w", ErrUnavailable, id, ctx.Err())
+		}
 	}
-	return nil, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
 }
+
+// reads says that a request of that method takes something from a stream and
+// brings nothing: it is an output that answers it.
+func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -15,24 +16,20 @@ import (
 	"penstock/supervisor/process"
 )
 
-// spec is what a stream is to run. It never changes; a change makes a new one.
-type spec struct {
-	doc        *document.Document
-	chilled    bool
-	allowTests bool
-}
-
-func (sp spec) equal(other spec) bool {
-	return sp.chilled == other.chilled && sp.doc.Equal(other.doc)
-}
-
 // instance is one runner that has built one spec.
 type instance struct {
-	spec      spec
-	proc      *process.Process
-	endpoints []string
-	transport *http.Transport
-	// startedAt is when the stream was told to run.
+	proc       *process.Process
+	endpoints  []string
+	httpSocket string
+	transport  *http.Transport
+	// token is what nobody but this runner was told: it tells it from every
+	// other that may answer in its place.
+	token string
+	// version is that of the runner's binary.
+	version string
+	// traffic are the requests that it is being sent.
+	traffic traffic
+	// startedAt is when it was ready to run.
 	startedAt time.Time
 	// generation is that of the resources it was built with.
 	generation uint64
@@ -73,23 +70,34 @@ const deathNotice = time.Second
 // prepare starts a runner and has it lint and build sp with the given
 // resources. A config that is refused gives an error that wraps ErrInvalid;
 // its runner is gone then. The context bounds all of it.
-func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList) (*instance, error) {
+func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList, logLevel string) (*instance, error) {
 	req := s.prepareRequest(id, resources.list)
-	req.Config = sp.doc.Text()
+	req.Config = sp.engine.Text()
+	req.Instance = rand.Text()
+	req.LogLevel = logLevel
 	req.Chilled = sp.chilled
 	req.AllowTests = sp.allowTests
-	if sp.doc.LintDisabled() {
+	if sp.engine.LintDisabled() {
 		req.Chilled = true
 	}
 	proc, followed, prepared, err := s.startPrepared(ctx, req)
 	if err != nil {
-		return nil, explain(err, sp.doc, func(string) *document.Document { return nil })
+		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
+	}
+	identity, err := proc.Identify(ctx)
+	if err != nil {
+		followed.unwatch()
+		proc.Kill()
+		return nil, fmt.Errorf("asking the runner who it is: %w", err)
 	}
 	return &instance{
-		spec:       sp,
 		proc:       proc,
 		endpoints:  prepared.Endpoints,
+		httpSocket: prepared.HTTPSocket,
 		transport:  socketTransport(prepared.HTTPSocket),
+		token:      req.Instance,
+		version:    identity.Version,
+		startedAt:  time.Now(),
 		generation: resources.generation,
 		follower:   followed,
 	}, nil
@@ -102,6 +110,7 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource) rpc.Pre
 		Environment:     s.environment,
 		PrefixEndpoints: s.cfg.PrefixStreamEndpoints,
 		LogDir:          s.streamDir(id),
+		LogMegabytes:    s.cfg.StreamLogs.MaxMegabytes,
 		OrphanTimeout:   s.cfg.OrphanTimeout,
 	}
 }
@@ -109,6 +118,13 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource) rpc.Pre
 // startPrepared starts a runner and calls Prepare on it. On an error there is
 // no runner left.
 func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) (*process.Process, *follower, rpc.Prepared, error) {
+	// Until what an earlier supervisor left has ended: two runners of a stream
+	// would take each other's input.
+	select {
+	case <-s.cleared:
+	case <-ctx.Done():
+		return nil, nil, rpc.Prepared{}, ctx.Err()
+	}
 	if err := s.starts.Acquire(ctx, 1); err != nil {
 		return nil, nil, rpc.Prepared{}, err
 	}
@@ -188,8 +204,9 @@ func socketTransport(socket string) *http.Transport {
 const maxIdlePerRunner = 64
 
 // end stops an instance within timeout: gracefully as far as that goes, by
-// killing it at the end of it. It reports whether the stream drained.
-func (i *instance) end(timeout time.Duration, log *zap.Logger) bool {
+// killing it at the end of it. What is to be collected of it is, when it has
+// said its last words.
+func (i *instance) end(timeout time.Duration, log *zap.Logger, collect func()) {
 	// The reserve is for the answer to travel and for the process to exit.
 	reserve := min(timeout/8, 250*time.Millisecond)
 	kill := time.Now().Add(timeout)
@@ -198,9 +215,9 @@ func (i *instance) end(timeout time.Duration, log *zap.Logger) bool {
 	drained, err := i.proc.Stop(ctx, time.Until(kill)-2*reserve)
 	i.unwatch()
 	i.transport.CloseIdleConnections()
+	collect()
 	i.proc.Close(ctx)
 	log.Info("stopped stream", zap.Int("pid", i.proc.PID()), zap.Bool("drained", drained), zap.NamedError("stop_error", err))
-	return drained
 }
 
 // discard ends an instance that never ran.

@@ -127,11 +127,13 @@ func (s *Supervisor) Ready(ctx context.Context) []Fault {
 // fault says why a stream is not ready; empty when it is, or has ended.
 func (v *view) fault(ctx context.Context) string {
 	switch v.state {
-	case StateFinished, StateStopped:
+	case StateFinished, StatePaused, StateStopped:
 		return ""
 	case StateRunning:
 	case StateBackoff:
 		return v.reason + "; it will be started again"
+	case StateFailed:
+		return "it has failed: " + v.reason
 	default:
 		if v.reason != "" {
 			return fmt.Sprintf("it is %s again: %s", v.state, v.reason)
@@ -184,7 +186,7 @@ func (s *Supervisor) Stats(ctx context.Context, id string) (stats.Report, error)
 		return stats.Report{}, err
 	}
 	v := st.seen.Load()
-	report := stats.Report{Stream: id, Config: v.spec.doc.Value(), Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
+	report := stats.Report{Stream: id, Config: v.spec.engine.Value(), Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
 	if !v.active() {
 		return report, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
+	"penstock/supervisor/store"
 )
 
 // resourceTypes are the types of component a resource can be.
@@ -29,6 +30,8 @@ type Resource struct {
 	ID   string
 	// Document is the config as it was posted.
 	Document *document.Document
+	// Origin is "api" or "file": who defined it last.
+	Origin string
 	// Streams are the ids of the streams that use it, sorted.
 	Streams []string
 }
@@ -39,6 +42,14 @@ type resourceSet struct {
 	mu         sync.RWMutex
 	byID       map[string]storedResource
 	generation uint64
+}
+
+func newResource(typ, id string, doc *document.Document) (storedResource, error) {
+	labelled, err := doc.With("label", id)
+	if err != nil {
+		return storedResource{}, &InvalidError{err.Error()}
+	}
+	return storedResource{typ: typ, doc: doc, labelled: labelled}, nil
 }
 
 // resourceList is what a runner is built with. Each change of the resources
@@ -53,14 +64,16 @@ type storedResource struct {
 	doc *document.Document
 	// labelled is the config with its id as the label, for the engine.
 	labelled *document.Document
+	origin   store.Origin
+	// generation is the one that began with it.
+	generation uint64
 }
 
 func newResourceSet() *resourceSet { return &resourceSet{byID: map[string]storedResource{}} }
 
 func (r *resourceSet) snapshot() map[string]storedResource {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return maps.Clone(r.byID)
+	byID, _ := r.present()
+	return byID
 }
 
 func (r *resourceSet) all() resourceList {
@@ -77,20 +90,33 @@ func (r *resourceSet) next(candidate map[string]storedResource) resourceList {
 	return resourceList{toRPC(candidate, ""), r.generation + 1}
 }
 
-// put stores a resource and returns the generation that begins with it.
-func (r *resourceSet) put(id string, res storedResource) uint64 {
+// present is what is in force, and its generation.
+func (r *resourceSet) present() (map[string]storedResource, uint64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return maps.Clone(r.byID), r.generation
+}
+
+// put takes a resource, and its generation as the present one.
+func (r *resourceSet) put(id string, res storedResource) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.byID[id] = res
-	r.generation++
-	return r.generation
+	r.generation = res.generation
 }
 
-func (r *resourceSet) remove(id string) {
+// begin makes generation the present one.
+func (r *resourceSet) begin(generation uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.generation = generation
+}
+
+func (r *resourceSet) remove(id string, generation uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.byID, id)
-	r.generation++
+	r.generation = generation
 }
 
 // toRPC lists resources in order; the one with the id check is to be checked.
@@ -131,10 +157,10 @@ func mentioned(doc *document.Document, byID map[string]storedResource) map[strin
 func (s *stream) mentioned(byID map[string]storedResource) map[string]bool {
 	found := map[string]bool{}
 	if v := s.seen.Load(); v != nil {
-		maps.Copy(found, mentioned(v.spec.doc, byID))
+		maps.Copy(found, mentioned(v.spec.engine, byID))
 	}
 	if sp := s.coming.Load(); sp != nil {
-		maps.Copy(found, mentioned(sp.doc, byID))
+		maps.Copy(found, mentioned(sp.engine, byID))
 	}
 	return found
 }
@@ -150,9 +176,9 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 		// In upstream's words; with a label it would no longer be empty.
 		return &InvalidError{"(0,1) invalid type !!null, expected object"}
 	}
-	labelled, err := doc.With("label", id)
+	res, err := newResource(typ, id, doc)
 	if err != nil {
-		return &InvalidError{err.Error()}
+		return err
 	}
 	ctx, end, err := s.beginBulk(ctx)
 	if err != nil {
@@ -164,7 +190,6 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 	if old, ok := candidate[id]; ok && old.typ != typ {
 		return &InvalidError{fmt.Sprintf("the label %q belongs to a %s resource already: labels are unique over all types", id, old.typ)}
 	}
-	res := storedResource{typ: typ, doc: doc, labelled: labelled}
 	candidate[id] = res
 	if err := s.checkResource(ctx, id, candidate, ch.Chilled); err != nil {
 		return err
@@ -174,8 +199,12 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 	if err := s.prepareAll(ctx, members, s.resources.next(candidate)); err != nil {
 		return err
 	}
-	generation := s.resources.put(id, res)
-	failures := s.applyAll(ctx, members, s.stopTimeout(ch))
+	generation, err := s.keepResource(id, res, ch.origin)
+	if err != nil {
+		s.discardAll(members)
+		return err
+	}
+	failures := s.applyAll(ctx, members, s.renewMember, s.stopTimeout(ch))
 	// A stream that was changed meanwhile gets the resource all the same.
 	maps.DeleteFunc(failures, func(_ string, err error) bool { return errors.Is(err, ErrConflict) })
 	maps.Copy(failures, s.catchUp(ctx, id, generation, s.stopTimeout(ch)))
@@ -183,6 +212,36 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 		return &SetError{Failures: failures}
 	}
 	return nil
+}
+
+// keepResource has the store take a resource, and then puts it into force.
+func (s *Supervisor) keepResource(id string, res storedResource, origin store.Origin) (uint64, error) {
+	_, generation := s.resources.present()
+	generation++
+	text := store.Resource{Type: res.typ, ID: id, Config: textOf(res.doc), Origin: orAPI(origin), Generation: generation}
+	if err := s.store.Update(func(tx *store.Tx) error { return tx.PutResource(text) }); err != nil {
+		return 0, err
+	}
+	res.origin, res.generation = text.Origin, generation
+	s.resources.put(id, res)
+	return generation, nil
+}
+
+// renewMember gives a stream the runner that was prepared with a new resource.
+func (s *Supervisor) renewMember(ctx context.Context, m *member, timeout time.Duration) error {
+	return m.hand(ctx, func(ctx context.Context) error {
+		st := m.stream
+		switch {
+		case st.revision != m.revision || st.paused:
+			if m.inst != nil {
+				m.inst.discard()
+			}
+			return ErrConflict
+		case m.inst == nil:
+			return st.renew(ctx, timeout)
+		}
+		return st.replace(ctx, m.inst, nil, timeout)
+	})
 }
 
 // catchUp restarts the streams that use the resource and were being created
@@ -198,10 +257,10 @@ func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, 
 		}
 		wg.Go(func() {
 			err := st.do(ctx, func(ctx context.Context) error {
-				if st.current == nil || st.current.generation >= generation || !mentioned(st.spec.doc, byID)[id] {
+				if st.current == nil || st.current.generation >= generation || !mentioned(st.spec.engine, byID)[id] {
 					return nil
 				}
-				return st.update(ctx, func(old spec) (spec, error) { return old, nil }, timeout)
+				return st.renew(ctx, timeout)
 			})
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				mu.Lock()
@@ -235,7 +294,7 @@ func (s *Supervisor) usersOf(id string, byID map[string]storedResource) []*membe
 	var members []*member
 	for _, st := range s.existing() {
 		v := st.seen.Load()
-		if v.state != StateFinished && mentioned(v.spec.doc, byID)[id] {
+		if v.state != StateFinished && !v.paused && mentioned(v.spec.engine, byID)[id] {
 			members = append(members, &member{id: st.id, stream: st, spec: v.spec, revision: v.revision})
 		}
 	}
@@ -258,7 +317,7 @@ func (s *Supervisor) Resources() []Resource {
 	users := s.users(byID)
 	out := make([]Resource, 0, len(byID))
 	for id, res := range byID {
-		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Streams: users[id]})
+		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Origin: string(res.origin), Streams: users[id]})
 	}
 	slices.SortFunc(out, func(a, b Resource) int {
 		return strings.Compare(a.Type+"/"+a.ID, b.Type+"/"+b.ID)
@@ -276,7 +335,7 @@ func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
 	if !ok || res.typ != typ {
 		return Resource{}, fmt.Errorf("%s resource %q: %w", typ, id, ErrNotFound)
 	}
-	return Resource{Type: typ, ID: id, Document: res.doc, Streams: s.users(byID)[id]}, nil
+	return Resource{Type: typ, ID: id, Document: res.doc, Origin: string(res.origin), Streams: s.users(byID)[id]}, nil
 }
 
 // DeleteResource removes a resource that nothing uses; else the error is an
@@ -301,7 +360,12 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
 	if len(inUse.Streams) > 0 || len(inUse.Resources) > 0 {
 		return inUse
 	}
-	s.resources.remove(id)
+	_, generation := s.resources.present()
+	generation++
+	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteResource(id, generation) }); err != nil {
+		return err
+	}
+	s.resources.remove(id, generation)
 	return nil
 }
 

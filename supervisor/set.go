@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"penstock/supervisor/document"
+	"penstock/supervisor/store"
 )
 
 // member is one stream's part of a change of many.
@@ -48,44 +49,113 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		return err
 	}
 	defer end()
+	specs := make(map[string]spec, len(set))
+	if err := s.readSet(set, specs, ch); err != nil {
+		return err
+	}
 
 	var members []*member
 	var absent []*stream
 	known := map[string]bool{}
 	for _, st := range s.existing() {
 		known[st.id] = true
-		doc, wanted := set[st.id]
+		sp, wanted := specs[st.id]
 		if !wanted {
 			absent = append(absent, st)
 			continue
 		}
 		v := st.seen.Load()
-		sp := spec{doc: doc, chilled: ch.Chilled, allowTests: ch.AllowTests}
 		if !v.spec.equal(sp) {
 			members = append(members, &member{id: st.id, stream: st, spec: sp, revision: v.revision})
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(set)) {
 		if !known[id] {
-			members = append(members, &member{id: id, spec: spec{doc: set[id], chilled: ch.Chilled, allowTests: ch.AllowTests}})
+			members = append(members, &member{id: id, spec: specs[id]})
 		}
 	}
 
 	if err := s.prepareAll(ctx, members, s.resources.all()); err != nil {
 		return err
 	}
+	if err := s.keepSet(members, absent); err != nil {
+		s.discardAll(members)
+		return err
+	}
 	failures := s.removeAll(ctx, absent, s.stopTimeout(ch))
-	maps.Copy(failures, s.applyAll(ctx, members, s.stopTimeout(ch)))
+	maps.Copy(failures, s.applyAll(ctx, members, s.applyMember, s.stopTimeout(ch)))
 	if len(failures) > 0 {
 		return &SetError{Failures: failures}
 	}
 	return nil
 }
 
+// readSet takes the configs of a set apart; what is wrong with the
+// supervisor's part of any is a *LintError that names its stream.
+func (s *Supervisor) readSet(set map[string]*document.Document, specs map[string]spec, ch Change) error {
+	lints := &LintError{}
+	for _, id := range slices.Sorted(maps.Keys(set)) {
+		sp, err := newSpec(set[id], ch.Chilled, ch.AllowTests)
+		var lint *LintError
+		switch {
+		case errors.As(err, &lint):
+			lints.Lints = append(lints.Lints, namedLints(id, lint)...)
+		case err != nil:
+			return &SetError{Failures: map[string]error{id: err}}
+		}
+		specs[id] = sp
+	}
+	if len(lints.Lints) > 0 {
+		return lints
+	}
+	return nil
+}
+
+func namedLints(id string, lint *LintError) []string {
+	named := make([]string, len(lint.Lints))
+	for i, l := range lint.Lints {
+		named[i] = fmt.Sprintf("stream '%s': %s", id, l)
+	}
+	return named
+}
+
+// keepSet has the store take a whole set at once. A member that somebody else
+// has changed meanwhile is left out, with ErrConflict.
+func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
+	now := time.Now()
+	return s.store.Update(func(tx *store.Tx) error {
+		for _, st := range absent {
+			if err := tx.DeleteStream(st.id); err != nil {
+				return err
+			}
+		}
+		for _, m := range members {
+			rec, found, err := tx.Stream(m.id)
+			if err != nil {
+				return err
+			}
+			m.err = nil
+			if found != (m.stream != nil) || found && rec.Revision != m.revision {
+				m.err = ErrConflict
+				continue
+			}
+			if !found {
+				rec = store.Stream{ID: m.id, LogLevel: defaultLogLevel}
+			}
+			rec.Definition, rec.Revision = m.spec.definition(), rec.Revision+1
+			rec.Origin, rec.ChangedAt, rec.Outcome = store.OriginAPI, now, nil
+			if err := tx.PutStream(rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // prepareAll prepares every member. On an error no runner of them is left.
 func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resources resourceList) error {
 	s.each(members, func(m *member) {
-		m.inst, m.err = s.prepare(ctx, m.id, m.spec, resources)
+		m.inst, m.err = s.prepare(ctx, m.id, m.spec, resources, m.logLevel())
 		var busy *addressInUseError
 		if errors.As(m.err, &busy) && s.heldByStream(ctx, busy.address) {
 			// It may be free once those that are replaced have stopped.
@@ -98,9 +168,7 @@ func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resource
 		var lint *LintError
 		switch {
 		case errors.As(m.err, &lint):
-			for _, l := range lint.Lints {
-				lints.Lints = append(lints.Lints, fmt.Sprintf("stream '%s': %s", m.id, l))
-			}
+			lints.Lints = append(lints.Lints, namedLints(m.id, lint)...)
 		case m.err != nil:
 			failures[m.id] = m.err
 		}
@@ -108,14 +176,7 @@ func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resource
 	if len(lints.Lints) == 0 && len(failures) == 0 {
 		return nil
 	}
-	s.each(members, func(m *member) {
-		if m.inst != nil {
-			m.inst.discard()
-		}
-		if m.stream == nil {
-			s.dropStrayFiles(m.id)
-		}
-	})
+	s.discardAll(members)
 	if len(lints.Lints) > 0 {
 		// One answer names them all.
 		for _, id := range slices.Sorted(maps.Keys(failures)) {
@@ -126,14 +187,34 @@ func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resource
 	return &SetError{Failures: failures}
 }
 
-// removeAll deletes streams, all at once, so that each gets the whole timeout.
+// discardAll ends the prepared runners of a change that is not made.
+func (s *Supervisor) discardAll(members []*member) {
+	s.each(members, func(m *member) {
+		if m.inst != nil {
+			m.inst.discard()
+		}
+		if m.stream == nil {
+			s.dropStrayFiles(m.id)
+		}
+	})
+}
+
+// logLevel is that of the stream, if there is one.
+func (m *member) logLevel() string {
+	if m.stream == nil {
+		return defaultLogLevel
+	}
+	return m.stream.seen.Load().logLevel
+}
+
+// removeAll ends streams that the store has no more, all at once, so that each gets the whole timeout.
 func (s *Supervisor) removeAll(ctx context.Context, streams []*stream, timeout time.Duration) map[string]error {
 	failures := map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, st := range streams {
 		wg.Go(func() {
-			if err := st.delete(ctx, timeout); err != nil {
+			if err := st.end(ctx, timeout, true); err != nil {
 				mu.Lock()
 				failures[st.id] = fmt.Errorf("removing it: %w", err)
 				mu.Unlock()
@@ -146,14 +227,14 @@ func (s *Supervisor) removeAll(ctx context.Context, streams []*stream, timeout t
 
 // applyAll puts every member into force: those with a prepared runner first,
 // then those that waited for an address.
-func (s *Supervisor) applyAll(ctx context.Context, members []*member, timeout time.Duration) map[string]error {
+func (s *Supervisor) applyAll(ctx context.Context, members []*member, apply func(context.Context, *member, time.Duration) error, timeout time.Duration) map[string]error {
 	waiting := slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return m.inst != nil })
 	ready := slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return m.inst == nil })
 	for _, part := range [][]*member{ready, waiting} {
 		// All at once, so that each stop gets the whole timeout.
 		var wg sync.WaitGroup
 		for _, m := range part {
-			wg.Go(func() { m.err = s.apply(ctx, m, timeout) })
+			wg.Go(func() { m.err = apply(ctx, m, timeout) })
 		}
 		wg.Wait()
 	}
@@ -166,22 +247,24 @@ func (s *Supervisor) applyAll(ctx context.Context, members []*member, timeout ti
 	return failures
 }
 
-func (s *Supervisor) apply(ctx context.Context, m *member, timeout time.Duration) error {
-	if m.stream == nil {
-		return s.createFrom(ctx, m.id, m.spec, m.inst)
+// applyMember puts a member into force that the store has.
+func (s *Supervisor) applyMember(ctx context.Context, m *member, timeout time.Duration) error {
+	if m.err != nil {
+		if m.inst != nil {
+			m.inst.discard()
+		}
+		return m.err
 	}
-	wait, err := m.stream.submit(ctx, func(ctx context.Context) error {
-		if m.stream.revision != m.revision {
-			if m.inst != nil {
-				m.inst.discard()
-			}
-			return ErrConflict
-		}
-		if m.inst == nil {
-			return m.stream.update(ctx, func(spec) (spec, error) { return m.spec, nil }, timeout)
-		}
-		return m.stream.replace(ctx, m.inst, timeout)
-	})
+	if m.stream == nil {
+		return s.createFrom(ctx, m.id, m.spec, store.OriginAPI, m.inst, true)
+	}
+	return m.hand(ctx, func(ctx context.Context) error { return m.stream.applyKept(ctx, m, timeout) })
+}
+
+// hand gives a member's runner to its stream's actor. A stream that has been
+// deleted meanwhile is no failure: that came after this change, so to speak.
+func (m *member) hand(ctx context.Context, op func(context.Context) error) error {
+	wait, err := m.stream.submit(ctx, op)
 	switch {
 	case err == nil:
 		err = wait(ctx)
@@ -190,7 +273,6 @@ func (s *Supervisor) apply(ctx context.Context, m *member, timeout time.Duration
 		m.inst.discard()
 	}
 	if errors.Is(err, ErrNotFound) {
-		// It was deleted by somebody else, after this change so to speak.
 		return nil
 	}
 	return err

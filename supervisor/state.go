@@ -13,6 +13,8 @@ const (
 	StateRunning  State = "running"
 	StateBackoff  State = "backoff"
 	StateFinished State = "finished"
+	StateFailed   State = "failed"
+	StatePaused   State = "paused"
 	StateStopping State = "stopping"
 	StateStopped  State = "stopped"
 )
@@ -25,19 +27,31 @@ const (
 	eventStarted event = "started"
 	eventFail    event = "fail"
 	eventDie     event = "die"
+	eventGiveUp  event = "give up"
 	eventFinish  event = "finish"
 	eventStop    event = "stop"
+	eventPaused  event = "paused"
 	eventStopped event = "stopped"
+	// eventAdopt takes over the runner of a supervisor that is gone.
+	eventAdopt event = "adopt"
 )
 
 var transitions = map[State]map[event]State{
-	StatePending:  {eventStart: StateStarting, eventStop: StateStopping},
+	StatePending: {
+		eventStart: StateStarting, eventStop: StateStopping,
+		eventAdopt: StateRunning, eventDie: StateBackoff, eventFinish: StateFinished, eventPaused: StatePaused,
+	},
 	StateStarting: {eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping},
 	StateRunning:  {eventFinish: StateFinished, eventDie: StateBackoff, eventStop: StateStopping},
-	StateBackoff:  {eventStart: StateStarting, eventStop: StateStopping},
+	StateBackoff:  {eventStart: StateStarting, eventGiveUp: StateFailed, eventStop: StateStopping},
 	StateFinished: {eventStop: StateStopping},
-	StateStopping: {eventStart: StateStarting, eventStop: StateStopping, eventStopped: StateStopped},
-	StateStopped:  {},
+	StateFailed:   {eventStop: StateStopping},
+	StatePaused:   {eventStart: StateStarting, eventStop: StateStopping},
+	StateStopping: {
+		eventStart: StateStarting, eventStop: StateStopping,
+		eventPaused: StatePaused, eventStopped: StateStopped,
+	},
+	StateStopped: {},
 }
 
 // next is the state that follows s at an event. An event that s does not

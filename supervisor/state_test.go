@@ -1,24 +1,36 @@
 package supervisor
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 )
 
 func TestNext(t *testing.T) {
-	states := []State{StatePending, StateStarting, StateRunning, StateBackoff, StateFinished, StateStopping, StateStopped}
-	events := []event{eventStart, eventStarted, eventFail, eventDie, eventFinish, eventStop, eventStopped}
 	// What is not listed is refused.
 	want := map[State]map[event]State{
-		StatePending:  {eventStart: StateStarting, eventStop: StateStopping},
+		StatePending: {
+			eventStart: StateStarting, eventStop: StateStopping, eventAdopt: StateRunning,
+			eventDie: StateBackoff, eventFinish: StateFinished, eventPaused: StatePaused,
+		},
 		StateStarting: {eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping},
 		StateRunning:  {eventFinish: StateFinished, eventDie: StateBackoff, eventStop: StateStopping},
-		StateBackoff:  {eventStart: StateStarting, eventStop: StateStopping},
+		StateBackoff:  {eventStart: StateStarting, eventGiveUp: StateFailed, eventStop: StateStopping},
 		StateFinished: {eventStop: StateStopping},
-		StateStopping: {eventStart: StateStarting, eventStop: StateStopping, eventStopped: StateStopped},
-		StateStopped:  {},
+		StateFailed:   {eventStop: StateStopping},
+		StatePaused:   {eventStart: StateStarting, eventStop: StateStopping},
+		StateStopping: {
+			eventStart: StateStarting, eventStop: StateStopping, eventPaused: StatePaused, eventStopped: StateStopped,
+		},
+		StateStopped: {},
 	}
+	states := slices.Collect(maps.Keys(want))
+	events := []event{
+		eventStart, eventStarted, eventFail, eventDie, eventGiveUp, eventFinish, eventAdopt, eventStop, eventPaused, eventStopped,
+	}
+	assert.Len(t, transitions, len(want))
 	for _, from := range states {
 		for _, e := range events {
 			to, err := next(from, e)
@@ -35,7 +47,9 @@ func TestNext(t *testing.T) {
 }
 
 func TestEveryStateCanBeDeleted(t *testing.T) {
-	for _, from := range []State{StatePending, StateStarting, StateRunning, StateBackoff, StateFinished, StateStopping} {
+	for _, from := range []State{
+		StatePending, StateStarting, StateRunning, StateBackoff, StateFinished, StateFailed, StatePaused, StateStopping,
+	} {
 		stopping, err := next(from, eventStop)
 		assert.NoError(t, err, from)
 		stopped, err := next(stopping, eventStopped)

@@ -16,7 +16,10 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"penstock/supervisor/document"
+	"penstock/supervisor/events"
 	"penstock/supervisor/process"
+	"penstock/supervisor/store"
+	"penstock/supervisor/telemetry"
 )
 
 // Supervisor keeps a set of streams running.
@@ -27,6 +30,19 @@ type Supervisor struct {
 	environment map[string]string
 	resources   *resourceSet
 	dataDirLock *os.File
+	store       *store.Store
+	hub         *events.Hub
+	telemetry   *telemetry.Telemetry
+	runner      *runnerBinary
+
+	// stored is what the store held at the start, until Start has taken it.
+	stored store.State
+	// declaring is held while files are put into force.
+	declaring sync.Mutex
+	declared  *declaredFiles
+	// cleared is closed once nothing that an earlier supervisor left is in the
+	// way of new runners.
+	cleared chan struct{}
 
 	// starts bounds how many runners are being forked at once.
 	starts *semaphore.Weighted
@@ -52,11 +68,15 @@ type Change struct {
 	AllowTests bool
 	// Timeout bounds the stop of what is replaced; 0 means the configured one.
 	Timeout time.Duration
+
+	// origin is who makes the change; empty means the API.
+	origin store.Origin
 }
 
-// New makes a supervisor without streams. It takes the data folder for
-// itself: a second supervisor there is an error.
-func New(cfg Config, log *zap.Logger) (*Supervisor, error) {
+// New makes a supervisor whose streams Start brings to life. It takes the data
+// folder for itself: a second supervisor there is an error, as is a store that
+// cannot be read.
+func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -70,30 +90,48 @@ func New(cfg Config, log *zap.Logger) (*Supervisor, error) {
 			return nil, err
 		}
 	}
-	lock, err := lockDataDir(dataDir)
-	if err != nil {
-		return nil, err
-	}
-	launcher, err := process.NewLauncher(cfg.Runner, filepath.Join(dataDir, "run"), cfg.Timeouts.Start)
-	if err != nil {
-		_ = lock.Close()
-		return nil, err
-	}
-	root, endRoot := context.WithCancel(context.Background())
-	return &Supervisor{
-		root:        root,
-		endRoot:     endRoot,
+	s := &Supervisor{
 		cfg:         cfg,
 		log:         log,
-		launcher:    launcher,
 		environment: environment(),
 		resources:   newResourceSet(),
-		dataDirLock: lock,
+		hub:         events.NewHub(keptEvents),
+		telemetry:   telemetry.New(),
+		runner:      &runnerBinary{path: cfg.Runner},
+		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
 		bulk:        semaphore.NewWeighted(1),
 		streams:     map[string]*stream{},
-	}, nil
+	}
+	if s.dataDirLock, err = lockDataDir(dataDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.dataDirLock.Close()
+		}
+	}()
+	if s.launcher, err = process.NewLauncher(cfg.Runner, filepath.Join(dataDir, "run"), cfg.Timeouts.Start, s.telemetry.RPC); err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(filepath.Join(dataDir, "state.db")); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.store.Close()
+		}
+	}()
+	if s.stored, err = s.store.Load(); err != nil {
+		return nil, err
+	}
+	s.declared = &declaredFiles{byKey: s.stored.Declared}
+	s.root, s.endRoot = context.WithCancel(context.Background())
+	return s, nil
 }
+
+// keptEvents is how many transitions are kept for those who were away.
+const keptEvents = 4096
 
 // beginBulk waits for its turn to change many streams. What it prepares ends
 // with the returned context when the supervisor is closed; end gives the turn
@@ -146,11 +184,21 @@ func environment() map[string]string {
 // Create makes and starts a stream. It fails with ErrExists, with an error
 // that wraps ErrInvalid, or when no runner can be started.
 func (s *Supervisor) Create(ctx context.Context, id string, doc *document.Document, ch Change) error {
-	return s.createFrom(ctx, id, spec{doc: doc, chilled: ch.Chilled, allowTests: ch.AllowTests}, nil)
+	sp, err := newSpec(doc, ch.Chilled, ch.AllowTests)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	if err := s.createFrom(ctx, id, sp, orAPI(ch.origin), nil, false); err != nil {
+		return err
+	}
+	s.telemetry.Created(time.Since(begun))
+	return nil
 }
 
 // createFrom makes a stream, of an instance where that is prepared already.
-func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, ready *instance) error {
+// With kept the store has the stream.
+func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, origin store.Origin, ready *instance, kept bool) error {
 	st, err := s.reserve(ctx, id)
 	if err != nil {
 		if ready != nil {
@@ -160,7 +208,9 @@ func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, ready *
 	}
 	// The actor has nothing else to do yet and takes it at once; were it not to,
 	// the id would stay taken.
-	wait, err := st.submit(context.Background(), func(ctx context.Context) error { return st.create(ctx, sp, ready) })
+	wait, err := st.submit(context.Background(), func(ctx context.Context) error {
+		return st.create(ctx, sp, origin, ready, kept)
+	})
 	if err != nil {
 		return err
 	}
@@ -199,10 +249,12 @@ func (s *Supervisor) reserve(ctx context.Context, id string) (*stream, error) {
 	}
 }
 
-// forget gives an id free and removes the files of its stream.
-func (s *Supervisor) forget(st *stream) {
+// forget gives an id free. With purge it removes the files of its stream.
+func (s *Supervisor) forget(st *stream, purge bool) {
 	// Removing comes first: the id's next stream makes the folder anew.
-	s.dropFiles(st.id)
+	if purge {
+		s.dropFiles(st.id)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.streams[st.id] == st {
@@ -219,6 +271,19 @@ func (s *Supervisor) dropStrayFiles(id string) {
 	}
 }
 
+// dropAllStrayFiles removes the files of streams that were being deleted when
+// an earlier supervisor died.
+func (s *Supervisor) dropAllStrayFiles() {
+	// There is no such folder before the first stream.
+	entries, err := os.ReadDir(s.streamDir(""))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Warn("the files of deleted streams cannot be found", zap.Error(err))
+	}
+	for _, entry := range entries {
+		s.dropStrayFiles(entry.Name())
+	}
+}
+
 func (s *Supervisor) dropFiles(id string) {
 	if err := os.RemoveAll(s.streamDir(id)); err != nil {
 		s.log.Warn("the stream's files cannot be removed", zap.String("stream", id), zap.Error(err))
@@ -232,9 +297,7 @@ func (s *Supervisor) streamDir(id string) string {
 // Update replaces a stream's config. When the new one cannot be built the old
 // stream runs on and the error wraps ErrInvalid.
 func (s *Supervisor) Update(ctx context.Context, id string, doc *document.Document, ch Change) error {
-	return s.revise(ctx, id, ch, func(spec) (spec, error) {
-		return spec{doc: doc, chilled: ch.Chilled, allowTests: ch.AllowTests}, nil
-	})
+	return s.revise(ctx, id, ch, func(spec) (spec, error) { return newSpec(doc, ch.Chilled, ch.AllowTests) })
 }
 
 // Patch merges patch into a stream's config: objects merge, everything else
@@ -245,7 +308,7 @@ func (s *Supervisor) Patch(ctx context.Context, id string, patch *document.Docum
 		if err != nil {
 			return spec{}, &InvalidError{err.Error()}
 		}
-		return spec{doc: merged, chilled: ch.Chilled, allowTests: old.allowTests}, nil
+		return newSpec(merged, ch.Chilled, old.allowTests)
 	})
 }
 
@@ -254,7 +317,12 @@ func (s *Supervisor) revise(ctx context.Context, id string, ch Change, revise fu
 	if err != nil {
 		return err
 	}
-	return st.do(ctx, func(ctx context.Context) error { return st.update(ctx, revise, s.stopTimeout(ch)) })
+	return st.do(ctx, func(ctx context.Context) error {
+		return st.update(ctx, func(old spec) (revised, error) {
+			sp, err := revise(old)
+			return revised{sp, orAPI(ch.origin)}, err
+		}, s.stopTimeout(ch))
+	})
 }
 
 func (s *Supervisor) stopTimeout(ch Change) time.Duration {
@@ -265,13 +333,17 @@ func (s *Supervisor) stopTimeout(ch Change) time.Duration {
 }
 
 // Delete stops a stream and removes it. It ends within timeout (0 means the
-// configured one), by killing the runner if it must.
+// configured one), by killing the runner if it must. A stream that the store
+// cannot forget runs on.
 func (s *Supervisor) Delete(ctx context.Context, id string, timeout time.Duration) error {
 	st, err := s.find(id)
 	if err != nil {
 		return err
 	}
-	return st.delete(ctx, s.stopTimeout(Change{Timeout: timeout}))
+	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteStream(id) }); err != nil {
+		return err
+	}
+	return st.end(ctx, s.stopTimeout(Change{Timeout: timeout}), true)
 }
 
 // find returns a stream that exists; one that is being created does not yet.
@@ -303,36 +375,4 @@ func (s *Supervisor) existing() []*stream {
 		}
 	}
 	return out
-}
-
-// Close stops every stream, all at once, and gives the data folder back.
-// Runners that have not drained when the context ends are killed; none is
-// left when Close returns.
-func (s *Supervisor) Close(ctx context.Context) error {
-	s.endRoot()
-	s.mu.Lock()
-	s.closed = true
-	all := slices.Collect(maps.Values(s.streams))
-	s.mu.Unlock()
-
-	timeout := s.cfg.Timeouts.Shutdown
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = max(time.Until(deadline), time.Millisecond)
-	}
-	var wg sync.WaitGroup
-	for _, st := range all {
-		wg.Go(func() {
-			stop := context.AfterFunc(ctx, st.killCurrent)
-			defer stop()
-			// It does not fail: only its context could end it early.
-			_ = st.delete(context.WithoutCancel(ctx), timeout)
-		})
-	}
-	wg.Wait()
-	// A change of many streams may hold runners that are no stream's yet.
-	if err := s.bulk.Acquire(context.WithoutCancel(ctx), 1); err != nil {
-		return err
-	}
-	s.watchers.Wait()
-	return s.dataDirLock.Close()
 }

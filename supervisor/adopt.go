@@ -1,0 +1,261 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"penstock/rpc"
+	"penstock/supervisor/document"
+	"penstock/supervisor/options"
+	"penstock/supervisor/process"
+	"penstock/supervisor/store"
+)
+
+// Start brings the streams of the store to life. The runners that an earlier
+// supervisor left are adopted when it returns; streams that have none are
+// started from then on. It is called once, before any change.
+func (s *Supervisor) Start(ctx context.Context) error {
+	stored := s.stored
+	s.stored = store.State{}
+	if err := s.recallResources(stored); err != nil {
+		return err
+	}
+	specs := make(map[string]spec, len(stored.Streams))
+	for id, rec := range stored.Streams {
+		sp, err := s.recallSpec(rec)
+		if err != nil {
+			return err
+		}
+		specs[id] = sp
+	}
+	recalled := make(chan *stream, len(specs))
+	var wg sync.WaitGroup
+	for id, sp := range specs {
+		st, err := s.reserve(ctx, id)
+		if err != nil {
+			return err
+		}
+		wg.Go(func() {
+			st.tell(func() { st.recall(sp, stored.Streams[id], stored.Runners[id]) })
+			// Its life has begun when it takes the next thing to do.
+			st.tell(func() { recalled <- st })
+		})
+	}
+	wg.Wait()
+	s.watchers.Go(func() { s.clear(recalled, stored) })
+	return nil
+}
+
+// clear ends what earlier supervisors left and nobody has adopted, and then
+// lets streams start.
+func (s *Supervisor) clear(recalled <-chan *stream, stored store.State) {
+	streams := make([]*stream, 0, len(stored.Streams))
+	var keep []string
+	for range stored.Streams {
+		st := <-recalled
+		streams = append(streams, st)
+		if st.seen.Load().current != nil {
+			keep = append(keep, stored.Runners[st.id].Dir)
+		}
+	}
+	s.launcher.EndOthers(keep)
+	s.dropAllStrayFiles()
+	close(s.cleared)
+	for _, st := range streams {
+		st.tell(st.goOn)
+	}
+}
+
+func (s *Supervisor) recallResources(stored store.State) error {
+	for id, res := range stored.Resources {
+		doc, err := document.Parse(res.Config)
+		if err != nil {
+			return fmt.Errorf("%w: resource %q: %w", store.ErrCorrupt, id, err)
+		}
+		recalled, err := newResource(res.Type, id, doc)
+		if err != nil {
+			return fmt.Errorf("%w: resource %q: %w", store.ErrCorrupt, id, err)
+		}
+		recalled.origin, recalled.generation = res.Origin, res.Generation
+		s.resources.put(id, recalled)
+	}
+	s.resources.begin(stored.Generation)
+	return nil
+}
+
+// recallSpec reads the config of a stored stream. One whose options this
+// version does not know any more runs with the default ones.
+func (s *Supervisor) recallSpec(rec store.Stream) (spec, error) {
+	sp, err := specOf(rec.Definition)
+	var lint *LintError
+	switch {
+	case errors.As(err, &lint):
+		s.log.Error("the stream runs with default options: its own are not valid for this version",
+			zap.String("stream", rec.ID), zap.Strings("lints", lint.Lints))
+		doc, err := document.Parse(rec.Config)
+		if err != nil {
+			return spec{}, err
+		}
+		engine, _, err := doc.Split(optionsKey)
+		if err != nil {
+			return spec{}, err
+		}
+		defaults, _ := options.Parse(nil)
+		return spec{doc: doc, engine: engine, options: defaults, chilled: rec.Chilled, allowTests: rec.AllowTests}, nil
+	case err != nil:
+		return spec{}, fmt.Errorf("%w: stream %q: %w", store.ErrCorrupt, rec.ID, err)
+	}
+	return sp, nil
+}
+
+// recall is the first thing the actor of a stored stream does: it puts the
+// stream where it was. run is the zero value when no runner is known.
+func (s *stream) recall(sp spec, rec store.Stream, run store.Runner) {
+	defer close(s.born)
+	s.spec, s.revision, s.changedAt, s.origin = sp, rec.Revision, rec.ChangedAt, rec.Origin
+	s.paused, s.restarts, s.lastExit = rec.Paused, run.Restarts, decodeExit(run.LastExit)
+	if rec.LogLevel != "" {
+		s.logLevel = rec.LogLevel
+	}
+	switch {
+	case rec.Paused:
+		s.reason = "it is paused"
+		s.move(eventPaused)
+	case rec.Outcome != nil && sp.options.Restart.Policy != options.PolicyAlways:
+		s.recallOutcome(rec.Outcome)
+	case run.PID != 0:
+		s.adopt(run)
+	default:
+		s.publish()
+	}
+}
+
+func (s *stream) recallOutcome(o *store.Outcome) {
+	metrics, err := lastMetrics(o)
+	if err != nil {
+		s.log.Warn("the last statistics are lost", zap.Error(err))
+	}
+	s.last, s.outcome, s.ranFor, s.reason = metrics, o, o.RanFor, o.Error
+	if s.lastExit == nil {
+		s.lastExit = &LastExit{Reason: "exited", At: o.At, Message: o.Error}
+	}
+	s.move(eventFinish)
+}
+
+// adopt takes over the runner that an earlier supervisor left, if what the
+// kernel knows of it agrees with the store. Whether the runner agrees is asked
+// next; one that is slow to answer is not dead.
+func (s *stream) adopt(run store.Runner) {
+	if run.Revision != s.revision || run.Prefix != s.sup.cfg.PrefixStreamEndpoints {
+		s.sup.telemetry.Adopted("outdated")
+		s.log.Info("the runner of the last supervisor is outdated and is replaced", zap.Int("pid", run.PID), zap.Uint64("revision", run.Revision))
+		s.publish()
+		return
+	}
+	if run.Protocol != rpc.ProtocolVersion {
+		s.sup.telemetry.Adopted("refused")
+		s.log.Warn("the runner of the last supervisor speaks another version of the protocol and is replaced",
+			zap.Int("pid", run.PID), zap.Int("protocol", run.Protocol), zap.Int("known", rpc.ProtocolVersion))
+		s.publish()
+		return
+	}
+	proc, err := s.sup.launcher.Adopt(process.Identity{
+		PID: run.PID, StartTime: run.StartTime, BootID: run.BootID, Dir: run.Dir, Socket: run.Socket, UID: run.UID,
+	})
+	if err != nil {
+		s.missed(run, err)
+		return
+	}
+	inst := &instance{
+		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, transport: socketTransport(run.HTTPSocket),
+		token: run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
+		follower: s.sup.follow(proc),
+	}
+	s.current = inst
+	s.move(eventAdopt)
+	s.since = run.StartedAt
+	s.publish()
+	s.sup.watchers.Go(func() { s.watch(inst) })
+	s.sup.watchers.Go(func() { s.verify(inst) })
+}
+
+// missed takes note of a runner that is not there to be adopted.
+func (s *stream) missed(run store.Runner, err error) {
+	result := "foreign"
+	if errors.Is(err, process.ErrGone) {
+		result = "gone"
+	}
+	s.sup.telemetry.Adopted(result)
+	exit := s.sup.launcher.LastExit(run.Dir)
+	s.keepOutput(s.sup.launcher.LastStderr(run.Dir))
+	s.log.Warn("the runner of the last supervisor cannot be adopted", zap.Int("pid", run.PID), zap.NamedError("reason", err), zap.Stringer("exit", exit))
+	s.lastExit = lastExit(exit)
+	s.sup.telemetry.Exited(s.lastExit.Reason)
+	if exit.Record != nil && exit.Record.Reason == rpc.ExitFinished {
+		s.ranFor = exit.Record.At.Sub(run.StartedAt)
+		s.last = exit.Record.Metrics
+		s.finish(exit.Record.Error)
+		return
+	}
+	s.reason = "its runner " + exit.String()
+	s.move(eventDie)
+}
+
+// verify asks an adopted runner who it is, for as long as that takes. One that
+// is somebody else, or does not run the stream, is replaced.
+func (s *stream) verify(inst *instance) {
+	identity, err := inst.proc.Identify(s.life)
+	if err != nil {
+		// It has died, which is noticed elsewhere, or the stream is deleted.
+		return
+	}
+	running := identity.Phase == rpc.PhaseRunning || identity.Phase == rpc.PhaseEnded
+	if running && identity.StreamID == s.id && identity.Instance == inst.token {
+		s.sup.telemetry.Adopted("adopted")
+		s.log.Info("adopted runner", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.seen.Load().revision))
+		return
+	}
+	s.tell(func() {
+		if s.current != inst {
+			return
+		}
+		s.sup.telemetry.Adopted("refused")
+		s.log.Warn("the adopted runner does not run the stream and is replaced", zap.Int("pid", inst.proc.PID()))
+		s.reason = "the runner of the last supervisor did not run it"
+		s.current = nil
+		inst.discard()
+		s.move(eventDie)
+		s.scheduleRestart()
+	})
+}
+
+// goOn starts a recalled stream that is to run and has no runner, and renews
+// one whose runner has older resources than there are.
+func (s *stream) goOn() {
+	switch {
+	case s.state == StatePending:
+		s.start()
+	case s.state == StateBackoff && s.retry == nil:
+		s.scheduleRestart()
+	case s.current != nil && s.outdated():
+		if err := s.renew(s.life, s.sup.cfg.Timeouts.Stop); err != nil {
+			s.log.Error("the stream runs on with an older resource", zap.Error(err))
+		}
+	}
+}
+
+// outdated says whether a resource that the stream uses is newer than its
+// runner.
+func (s *stream) outdated() bool {
+	byID := s.sup.resources.snapshot()
+	for id := range mentioned(s.spec.engine, byID) {
+		if byID[id].generation > s.current.generation {
+			return true
+		}
+	}
+	return false
+}

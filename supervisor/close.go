@@ -1,0 +1,85 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"penstock/supervisor/store"
+)
+
+// Close stops every stream, all at once, and gives the data folder back.
+// Runners that have not drained when the context ends are killed; none is
+// left when Close returns. The store keeps the streams for the next supervisor.
+func (s *Supervisor) Close(ctx context.Context) error {
+	all := s.closing()
+	timeout := s.cfg.Timeouts.Shutdown
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(time.Until(deadline), time.Millisecond)
+	}
+	var wg sync.WaitGroup
+	for _, st := range all {
+		wg.Go(func() {
+			stop := context.AfterFunc(ctx, st.killCurrent)
+			defer stop()
+			// It does not fail: only its context could end it early.
+			_ = st.end(context.WithoutCancel(ctx), timeout, false)
+		})
+	}
+	wg.Wait()
+	err := s.store.Update(func(tx *store.Tx) error {
+		for _, st := range all {
+			if err := tx.DeleteRunner(st.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, s.handBack(ctx))
+}
+
+// Detach ends the supervisor and leaves every runner running, for the next
+// supervisor of the data folder to adopt.
+func (s *Supervisor) Detach(ctx context.Context) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, st := range s.closing() {
+		wg.Go(func() {
+			if err := st.release(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(errs) > 0 {
+		// Somebody still works on these streams: the end of the process ends that.
+		return errors.Join(errs...)
+	}
+	return s.handBack(ctx)
+}
+
+// closing lets no change in any more and returns all streams.
+func (s *Supervisor) closing() []*stream {
+	s.endRoot()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return slices.Collect(maps.Values(s.streams))
+}
+
+// handBack waits for what is still under way and gives the data folder back.
+func (s *Supervisor) handBack(ctx context.Context) error {
+	// A change of many streams may hold runners that are no stream's yet.
+	if err := s.bulk.Acquire(context.WithoutCancel(ctx), 1); err != nil {
+		return err
+	}
+	s.watchers.Wait()
+	s.hub.Close()
+	return errors.Join(s.store.Close(), s.dataDirLock.Close())
+}

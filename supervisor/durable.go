@@ -1,0 +1,175 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/rpc"
+	"penstock/supervisor/store"
+)
+
+// record is the stream as the store keeps it.
+func (s *stream) record() store.Stream {
+	return store.Stream{
+		ID: s.id, Definition: s.spec.definition(), Revision: s.revision, Paused: s.paused,
+		LogLevel: s.logLevel, Origin: s.origin, ChangedAt: s.changedAt, Outcome: s.outcome,
+	}
+}
+
+// runnerOf is what the next supervisor has to know of an instance to take it
+// over; nil when that is not possible.
+func (s *stream) runnerOf(inst *instance) *store.Runner {
+	if inst == nil {
+		return nil
+	}
+	identity, err := inst.proc.Identity()
+	if err != nil {
+		s.log.Warn("the runner cannot be adopted by a later supervisor", zap.Int("pid", inst.proc.PID()), zap.Error(err))
+		return nil
+	}
+	return &store.Runner{
+		PID: identity.PID, StartTime: identity.StartTime, BootID: identity.BootID,
+		Dir: identity.Dir, Socket: identity.Socket, UID: identity.UID,
+		Version: inst.version, Protocol: inst.proc.Protocol(), Instance: inst.token,
+		Revision: s.revision, Generation: inst.generation,
+		HTTPSocket: inst.httpSocket, Endpoints: inst.endpoints, Prefix: s.sup.cfg.PrefixStreamEndpoints,
+		StartedAt: inst.startedAt, Restarts: s.restarts, LastExit: s.lastExitRecord(),
+	}
+}
+
+func (s *stream) lastExitRecord() []byte {
+	if s.lastExit == nil {
+		return nil
+	}
+	text, err := json.Marshal(s.lastExit)
+	if err != nil {
+		s.log.DPanic("encoding an exit", zap.Error(err))
+	}
+	return text
+}
+
+// keep puts a stream into the store, together with the runner that is to be
+// adopted, or none. It does so only while the store has the revision expect of
+// it; 0 means that it has no such stream.
+func (s *Supervisor) keep(expect uint64, rec store.Stream, run *store.Runner) error {
+	return s.store.Update(func(tx *store.Tx) error { return keepIn(tx, expect, rec, run) })
+}
+
+func keepIn(tx *store.Tx, expect uint64, rec store.Stream, run *store.Runner) error {
+	switch old, found, err := tx.Stream(rec.ID); {
+	case err != nil:
+		return err
+	case !found && expect != 0:
+		return errDeleted
+	case found && expect == 0:
+		return ErrExists
+	case found && old.Revision != expect:
+		return ErrConflict
+	}
+	if err := tx.PutStream(rec); err != nil {
+		return err
+	}
+	if run == nil {
+		return tx.DeleteRunner(rec.ID)
+	}
+	return tx.PutRunner(rec.ID, *run)
+}
+
+// unkeep takes a stream out of the store that did not start.
+func (s *Supervisor) unkeep(id string) {
+	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteStream(id) }); err != nil {
+		s.log.Error("the store keeps a stream that did not start", zap.String("stream", id), zap.Error(err))
+	}
+}
+
+// amend changes what the store has of the stream and is not its definition.
+func (s *stream) amend(change func(tx *store.Tx, rec *store.Stream) error) error {
+	return s.sup.store.Update(func(tx *store.Tx) error {
+		rec, found, err := tx.Stream(s.id)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return errDeleted
+		}
+		if err := change(tx, &rec); err != nil {
+			return err
+		}
+		return tx.PutStream(rec)
+	})
+}
+
+// keepRunner has the next supervisor find an instance that runs what the store
+// has already. Failing that costs a restart of the stream at that time, which
+// is no reason not to run it now.
+func (s *stream) keepRunner(inst *instance) {
+	run := s.runnerOf(inst)
+	if run == nil {
+		return
+	}
+	err := s.amend(func(tx *store.Tx, rec *store.Stream) error {
+		rec.Outcome = nil
+		return tx.PutRunner(s.id, *run)
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.log.Warn("the store does not know of the runner: a later supervisor will start another", zap.Error(err))
+	}
+}
+
+// newOutcome is the end of a stream as the store keeps it.
+func (s *stream) newOutcome(failure string) *store.Outcome {
+	metrics, err := json.Marshal(s.last)
+	if err != nil {
+		s.log.DPanic("encoding the last statistics", zap.Error(err))
+	}
+	return &store.Outcome{Error: failure, At: time.Now(), RanFor: s.ranFor, Metrics: metrics}
+}
+
+// lastMetrics are the statistics of a stream that has finished.
+func lastMetrics(o *store.Outcome) (metrics []rpc.Metric, err error) {
+	if len(o.Metrics) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(o.Metrics, &metrics); err != nil {
+		return nil, fmt.Errorf("reading the last statistics: %w", err)
+	}
+	return metrics, nil
+}
+
+// keepOutcome has the next supervisor know that the stream has finished.
+func (s *stream) keepOutcome() {
+	err := s.amend(func(tx *store.Tx, rec *store.Stream) error {
+		rec.Outcome = s.outcome
+		return tx.DeleteRunner(s.id)
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.log.Warn("the store does not know that the stream finished: a later supervisor will run it again", zap.Error(err))
+	}
+}
+
+// keepOutput puts what the runtime of a runner printed, a panic most of all,
+// into the stream's file of output. The runner has ended, and nobody else
+// writes there.
+func (s *stream) keepOutput(said []byte, err error) {
+	if err == nil && len(said) > 0 {
+		err = appendTo(filepath.Join(s.sup.streamDir(s.id), "output.log"), said)
+	}
+	if err != nil {
+		s.log.Warn("the runner's last words cannot be kept", zap.Error(err))
+	}
+}
+
+func appendTo(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Close())
+}

@@ -1,0 +1,262 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.uber.org/zap"
+
+	"penstock/supervisor/options"
+	"penstock/supervisor/store"
+)
+
+// create is the first thing the actor of a new stream does: it prepares sp,
+// unless somebody has done so, keeps it and runs it. With kept the store has
+// it already.
+func (s *stream) create(ctx context.Context, sp spec, origin store.Origin, ready *instance, kept bool) (err error) {
+	defer close(s.born)
+	defer func() {
+		if err == nil {
+			return
+		}
+		if kept {
+			s.sup.unkeep(s.id)
+		}
+		s.state = StateStopped
+		s.sup.forget(s, true)
+	}()
+	if ready == nil {
+		s.coming.Store(&sp)
+		defer s.coming.Store(nil)
+		if ready, err = s.sup.prepare(ctx, s.id, sp, s.sup.resources.all(), s.logLevel); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		ready.discard()
+		return err
+	}
+	s.spec, s.revision, s.changedAt, s.origin = sp, 1, time.Now(), origin
+	if !kept {
+		if err := s.sup.keep(0, s.record(), s.runnerOf(ready)); err != nil {
+			ready.discard()
+			return err
+		}
+		kept = true
+	} else {
+		s.keepRunner(ready)
+	}
+	if s.state, err = next(s.state, eventStart); err != nil {
+		ready.discard()
+		return err
+	}
+	return s.launch(ctx, ready)
+}
+
+// launch runs a prepared instance, which the store knows of, and makes it the
+// current one. On an error the instance is gone. A stream whose first message
+// kills its runner has started all the same: when exactly it died is no ground
+// to answer otherwise.
+func (s *stream) launch(ctx context.Context, inst *instance) error {
+	if !inst.alive() {
+		inst.discard()
+		return fmt.Errorf("its runner %s before the stream was started", inst.proc.Exit())
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
+	defer cancel()
+	if err := inst.proc.Run(ctx); err != nil && !diedSoon(inst.proc, err) {
+		inst.discard()
+		return fmt.Errorf("starting the stream: %w", err)
+	}
+	s.current = inst
+	s.reason = ""
+	s.switching = false
+	s.last, s.lastProcess, s.outcome = nil, nil, nil
+	s.move(eventStarted)
+	s.sup.watchers.Go(func() { s.watch(inst) })
+	s.log.Info("started stream", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision))
+	return nil
+}
+
+// watch waits until a runner's stream has ended or the runner has died. Every
+// runner dies some day: it is closed, or its supervisor leaves it.
+func (s *stream) watch(inst *instance) {
+	<-inst.over
+	if inst.finished == nil {
+		select {
+		case <-inst.proc.Exited():
+		case <-s.gone:
+			return
+		}
+	}
+	select {
+	case s.ends <- func() { s.ended(inst) }:
+	case <-s.gone:
+	}
+}
+
+// ended takes note that an instance's stream is over. Only the current one's
+// end matters.
+func (s *stream) ended(inst *instance) {
+	if s.current != inst {
+		return
+	}
+	s.current = nil
+	s.ranFor = time.Since(inst.startedAt)
+	// The end is told before the process is: nobody is to see a dead process
+	// and not know why.
+	defer func() {
+		inst.transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), s.sup.cfg.Timeouts.RPC)
+		defer cancel()
+		s.keepOutput(inst.proc.Stderr())
+		inst.proc.Close(ctx)
+		inst.unwatch()
+	}()
+
+	if finished := inst.finished; finished != nil {
+		s.last = finished.Metrics
+		s.lastProcess = s.sup.figures(inst)
+		s.lastExit = &LastExit{Reason: "exited", At: time.Now(), Message: finished.Error}
+		s.finish(finished.Error)
+		return
+	}
+	exit := inst.proc.Exit()
+	s.lastExit = lastExit(exit)
+	s.sup.telemetry.Exited(s.lastExit.Reason)
+	s.reason = "its runner " + exit.String()
+	s.log.Warn("runner died", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
+	s.died()
+}
+
+// finish is the end of a stream that has ended by itself.
+func (s *stream) finish(failure string) {
+	s.reason = failure
+	s.log.Info("stream finished", zap.Uint64("revision", s.revision), zap.Duration("ran_for", s.ranFor), zap.String("error", failure))
+	if s.spec.options.Restart.Policy == options.PolicyAlways {
+		s.reason = "it finished, and its restart policy is always"
+		s.died()
+		return
+	}
+	s.outcome = s.newOutcome(failure)
+	s.keepOutcome()
+	s.move(eventFinish)
+}
+
+// died decides what follows the end of a runner that was to go on.
+func (s *stream) died() {
+	if s.ranFor >= s.sup.cfg.Restart.StableAfter {
+		s.forgive()
+	}
+	s.move(eventDie)
+	select {
+	case <-s.sup.cleared:
+		s.scheduleRestart()
+	default:
+		// The stream goes on once the supervisor has cleared its data folder.
+	}
+}
+
+// scheduleRestart waits before the next start, as the stream's policy has it:
+// not at all the first time, and longer each time after.
+func (s *stream) scheduleRestart() {
+	policy := s.spec.options.Restart
+	switch {
+	case policy.Policy == options.PolicyNever:
+		s.giveUp("its restart policy is never")
+		return
+	case policy.MaxAttempts > 0 && s.failures >= policy.MaxAttempts:
+		s.giveUp(fmt.Sprintf("it was started again %d times in a row", s.failures))
+		return
+	}
+	var wait time.Duration
+	if s.failures > 0 {
+		if s.delays == nil {
+			s.delays = s.newDelays()
+		}
+		wait = s.delays.NextBackOff()
+	}
+	s.failures++
+	s.retry = time.After(wait)
+}
+
+// giveUp leaves the stream failed until somebody restarts or changes it.
+func (s *stream) giveUp(why string) {
+	s.reason += "; " + why
+	s.move(eventGiveUp)
+	s.log.Error("stream failed", zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
+}
+
+// newDelays are the waits between attempts, by the stream's own figures where
+// it has any.
+func (s *stream) newDelays() *backoff.ExponentialBackOff {
+	own, initial, limit := s.spec.options.Restart.Backoff, s.sup.cfg.Restart.Initial, s.sup.cfg.Restart.Max
+	// Where only one is its own, the other gives way.
+	if own.Max > 0 {
+		limit = own.Max
+		initial = min(initial, limit)
+	}
+	if own.Initial > 0 {
+		initial = own.Initial
+		limit = max(initial, limit)
+	}
+	return &backoff.ExponentialBackOff{
+		InitialInterval:     initial,
+		MaxInterval:         limit,
+		Multiplier:          2,
+		RandomizationFactor: 0.25,
+	}
+}
+
+// forgive lets the next failure be the first one again.
+func (s *stream) forgive() {
+	s.failures = 0
+	s.delays = nil
+	s.retry = nil
+}
+
+// restart starts the stream's own spec again.
+func (s *stream) restart() {
+	s.restarts++
+	reason := "unknown"
+	if s.lastExit != nil {
+		reason = s.lastExit.Reason
+	}
+	s.sup.telemetry.Restarted(reason)
+	s.start()
+}
+
+// start starts the stream's own spec, and goes into backoff when it does not
+// start.
+func (s *stream) start() {
+	s.move(eventStart)
+	if err := s.startSpec(s.life); err != nil {
+		if s.life.Err() != nil {
+			// The deletion that ended the life is next in the inbox.
+			s.move(eventFail)
+			return
+		}
+		s.startFailed(err)
+	}
+}
+
+// startFailed goes into backoff after a start that did not succeed.
+func (s *stream) startFailed(err error) {
+	s.reason = "it cannot be started: " + err.Error()
+	s.switching = false
+	s.move(eventFail)
+	s.log.Warn("stream cannot be started", zap.Uint64("revision", s.revision), zap.Error(err))
+	s.scheduleRestart()
+}
+
+// startSpec prepares and runs the stream's spec.
+func (s *stream) startSpec(ctx context.Context) error {
+	inst, err := s.sup.prepare(ctx, s.id, s.spec, s.sup.resources.all(), s.logLevel)
+	if err != nil {
+		return err
+	}
+	s.keepRunner(inst)
+	return s.launch(ctx, inst)
+}

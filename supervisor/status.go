@@ -1,0 +1,143 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"penstock/rpc"
+	"penstock/supervisor/document"
+)
+
+// Desired is what an operator wants of a stream.
+type Desired string
+
+// What may be desired of a stream.
+const (
+	DesiredRunning Desired = "running"
+	DesiredPaused  Desired = "paused"
+)
+
+// Status is all there is to tell about one stream at one moment. It marshals
+// to the answer of GET /streams/{id}/status.
+type Status struct {
+	ID      string  `json:"id"`
+	Desired Desired `json:"desired"`
+	State   State   `json:"state"`
+	// Since is when the stream entered its state.
+	Since time.Time `json:"since"`
+	// Reason says why it does not run; empty when it does.
+	Reason string `json:"reason,omitempty"`
+	// Revision counts the changes of the config, from 1.
+	Revision uint64 `json:"revision"`
+	// Origin is "api" or "file": who defined it last.
+	Origin string `json:"origin"`
+	// Restarts counts how often its runner was started again because it had
+	// died, since the stream was created.
+	Restarts uint64 `json:"restarts"`
+	// PID is the runner's process id, 0 when there is none.
+	PID int `json:"pid"`
+	// Runner is the version of the runner's binary, empty when there is none.
+	Runner string `json:"runner"`
+	// LogLevel is the least severe level of the stream's log.
+	LogLevel string `json:"log_level"`
+	// Connections are those of the stream at this moment. None are known when
+	// it does not run, or when its runner does not answer: then Unanswered
+	// says so.
+	Connections []Connection `json:"connections"`
+	Unanswered  string       `json:"unanswered,omitempty"`
+	// LastExit says how the stream's last runner ended; nil if none has.
+	LastExit *LastExit `json:"last_exit"`
+	// Isolation says what keeps the stream away from everything else.
+	Isolation Isolation `json:"isolation"`
+}
+
+// Connection is one input's or output's.
+type Connection struct {
+	Path      string `json:"path"`
+	Label     string `json:"label"`
+	Connected bool   `json:"connected"`
+	// Error says why it is not connected; empty when that is not known.
+	Error string `json:"error"`
+}
+
+// LastExit says how a runner ended.
+type LastExit struct {
+	// Reason is exited, signaled, oom, killed (by the supervisor) or lost
+	// (nobody was there to see it).
+	Reason string `json:"reason"`
+	// Code is the exit code, -1 when a signal ended the process or none is
+	// known.
+	Code int `json:"code"`
+	// Signal is the name of the signal that ended it, empty for none.
+	Signal string    `json:"signal"`
+	At     time.Time `json:"at"`
+	// Message holds the first lines of a panic, or why the stream ended.
+	Message string `json:"message"`
+}
+
+// Isolation says what is enforced for a stream.
+type Isolation struct {
+	// Process is true: every stream has a process, a session and a process
+	// group of its own.
+	Process bool `json:"process"`
+	// Memory and CPU limits are not enforced by this version.
+	Limits bool `json:"limits"`
+	// Sandbox is false: the runner has the supervisor's privileges.
+	Sandbox bool `json:"sandbox"`
+}
+
+// Revision is one config that a stream had, or has.
+type Revision struct {
+	// Number counts from 1; Rollback takes it.
+	Number uint64
+	At     time.Time
+	// Origin is "api" or "file".
+	Origin string
+	// Chilled says that lint errors were overridden.
+	Chilled  bool
+	Document *document.Document
+}
+
+// Status tells all about one stream, or fails with ErrNotFound. It asks the
+// runner for its connections, for no longer than timeouts.rpc.
+func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
+	st, err := s.find(id)
+	if err != nil {
+		return Status{}, err
+	}
+	v := st.seen.Load()
+	status := Status{
+		ID: id, Desired: DesiredRunning, State: v.state, Since: v.since, Reason: v.reason,
+		Revision: v.revision, Origin: string(v.origin), Restarts: v.restarts, LogLevel: v.logLevel,
+		Connections: []Connection{}, LastExit: v.lastExit, Isolation: Isolation{Process: true},
+	}
+	if v.paused {
+		status.Desired = DesiredPaused
+	}
+	if v.current == nil {
+		return status, nil
+	}
+	status.PID = v.current.proc.PID()
+	status.Runner = v.current.version
+	if !v.active() {
+		return status, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
+	defer cancel()
+	readiness, err := v.current.proc.Ready(ctx)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		status.Unanswered = "its runner does not answer"
+	case err != nil:
+		status.Unanswered = err.Error()
+	}
+	for _, c := range readiness.Connections {
+		status.Connections = append(status.Connections, connection(c))
+	}
+	return status, nil
+}
+
+func connection(c rpc.Connection) Connection {
+	return Connection{Path: c.Path, Label: c.Label, Connected: c.Connected, Error: c.Error}
+}
