@@ -22,6 +22,10 @@ TESTFLAGS    ?=
 TEST_TIMEOUT ?= 20m
 # How often each fuzz target of `make fuzz` runs.
 FUZZTIME     ?= 200000x
+# How long `make chaos` kills, and how many messages pass meanwhile: 2000 a
+# second when empty, and never fewer than 200000.
+CHAOS_DURATION ?= 10m
+CHAOS_MESSAGES ?=
 # Arguments of the benchmark: make bench ARGS='-h'.
 ARGS         ?=
 
@@ -43,7 +47,7 @@ build: ## Build the static binaries penstock and penstock-runner into bin/
 # exec: the shell makes way, so that signals reach the server itself.
 .PHONY: run
 run: build ## Serve the example streams on 127.0.0.1:4195 until Ctrl-C
-	@exec $(BIN)/penstock serve --data-dir .penstock --set timeouts.shutdown=5s -r 'configs/resources/*.yaml' configs/examples
+	@exec $(BIN)/penstock serve --data-dir .penstock --set timeouts.shutdown=5s --set orphan_timeout=15s -r 'configs/resources/*.yaml' configs/examples
 
 .PHONY: clean
 clean: ## Remove bin/ and the data of `make run`
@@ -61,6 +65,12 @@ test: $(TOOLS)/gotestsum ## Run every test with the race detector; PKG, TESTFLAG
 .PHONY: fuzz
 fuzz: ## Run every fuzz target FUZZTIME (200000x, 1m)
 	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: chaos
+chaos: export CHAOS_DURATION := $(CHAOS_DURATION)
+chaos: export CHAOS_MESSAGES := $(CHAOS_MESSAGES)
+chaos: ## Kill runners and supervisors under load for CHAOS_DURATION (10m), and count the messages
+	@$(GO) test -count=1 -timeout 0 -v -run '^TestChaos$$' ./integration
 
 .PHONY: bench
 bench: ## Print latency, memory and throughput against the bare engine
@@ -86,6 +96,7 @@ check-format:
 check-modules:
 	@echo "check: go.mod"
 	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
+	@$(GO) -C integration/chaos mod tidy -diff || { echo "integration/chaos/go.mod is not tidy: run go -C integration/chaos mod tidy"; exit 1; }
 
 .PHONY: check-house
 check-house:
@@ -119,6 +130,7 @@ check-lint: $(TOOLS)/golangci-lint
 	@echo "check: golangci-lint"
 	@$(TOOLS)/golangci-lint config verify
 	@$(TOOLS)/golangci-lint run ./...
+	@cd integration/chaos && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
 	@cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./house/... ./licenses/...
 
 .PHONY: check-vulns

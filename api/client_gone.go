@@ -31,9 +31,10 @@ type clientWatch struct {
 	ended   chan struct{}
 }
 
-// watchClient calls gone when the client closes its connection. Nothing reads
-// from the connection while the request is answered, once the body is there.
-// It begins at once or after watchAfter.
+// watchClient calls gone when the client closes its connection. Nothing may
+// read from the connection while it is watched: the watch begins when the body
+// is there, or with a nil one whenever its time has come, at once or after
+// watchAfter.
 func watchClient(conn net.Conn, body *requestBody, atOnce bool, gone func()) *clientWatch {
 	w := &clientWatch{conn: conn, body: body, gone: gone}
 	w.mu.Lock()
@@ -57,7 +58,7 @@ func (w *clientWatch) begin() {
 		return
 	}
 	// The body is read from the same connection: its end comes first.
-	if !w.body.consumed() {
+	if w.body != nil && !w.body.consumed() {
 		w.timer.Reset(watchAfter)
 		return
 	}

@@ -15,9 +15,12 @@ import (
 )
 
 // watching reports whether a client is watched at this moment.
-func watching() bool {
+func watching() bool { return running("penstock/api.closed(") }
+
+// running reports whether some goroutine is in a function at this moment.
+func running(function string) bool {
 	stacks := make([]byte, 1<<20)
-	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "penstock/api.closed(")
+	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), function)
 }
 
 func await(t testing.TB, condition func() bool, what string) {

@@ -2,7 +2,9 @@ package api
 
 import (
 	"errors"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/gofiber/fiber/v2"
 	"go.uber.org/zap"
@@ -16,6 +18,16 @@ import (
 type lintAnswer struct {
 	LintingErrors []string `json:"linting_errors"`
 	LintErrors    []string `json:"lint_errors"`
+}
+
+// ofStream gives a stream that does not exist upstream's words. The errors of
+// a set name each stream and stay as they are.
+func ofStream(err error) error {
+	var set *supervisor.SetError
+	if errors.Is(err, supervisor.ErrNotFound) && !errors.As(err, &set) {
+		return fiber.NewError(fiber.StatusNotFound, "Stream not found")
+	}
+	return err
 }
 
 // errNoRoute is upstream's answer to a path that nothing serves.
@@ -36,7 +48,11 @@ func statusOf(err error) int {
 		return statusOfSet(set)
 	case errors.As(err, &tooLarge):
 		return fiber.StatusRequestEntityTooLarge
-	case errors.As(err, &inUse), errors.Is(err, supervisor.ErrConflict):
+	case isAny(err, supervisor.ErrFull, syscall.ENOSPC, syscall.EDQUOT):
+		return fiber.StatusInsufficientStorage
+	case isAny(err, supervisor.ErrUnwritable, syscall.EROFS):
+		return fiber.StatusServiceUnavailable
+	case errors.As(err, &inUse), isAny(err, supervisor.ErrConflict, supervisor.ErrPaused):
 		return fiber.StatusConflict
 	case errors.Is(err, supervisor.ErrInvalid), errors.Is(err, supervisor.ErrExists), errors.As(err, &yaml):
 		return fiber.StatusBadRequest
@@ -50,6 +66,10 @@ func statusOf(err error) int {
 		return fromHTTP.Code
 	}
 	return fiber.StatusInternalServerError
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
 // statusOfSet is the worst status of the set's failures.

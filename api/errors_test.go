@@ -9,7 +9,9 @@ import (
 	"go/parser"
 	"go/token"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
@@ -40,6 +42,7 @@ var errorCases = []errorCase{
 	{"ErrInvalid", supervisor.ErrInvalid, 400, "Error: invalid"},
 	{"ErrUnavailable", fmt.Errorf("%w: why", supervisor.ErrUnavailable), 503, "Error: unavailable: why"},
 	{"ErrConflict", supervisor.ErrConflict, 409, "Error: changed by another request meanwhile: try again"},
+	{"ErrPaused", supervisor.ErrPaused, 409, "Error: the stream is paused: resume it first"},
 	{"ErrResourceType", supervisor.ErrResourceType, 400, supervisor.ErrResourceType.Error()},
 	{"ErrClosed", supervisor.ErrClosed, 503, "Error: the supervisor is shutting down"},
 	{"InvalidError", &supervisor.InvalidError{Message: "no"}, 400, "Error: no"},
@@ -71,7 +74,14 @@ var errorCases = []errorCase{
 	{"of the HTTP server", fiber.ErrRequestHeaderFieldsTooLarge, 431, "Request Header Fields Too Large"},
 	{"deadline", fmt.Errorf("starting: %w", context.DeadlineExceeded), 500, "Error: starting: context deadline exceeded"},
 	{"canceled", context.Canceled, 500, "Error: context canceled"},
-	{"any other", errors.New("the disk is full"), 500, "Error: the disk is full"},
+	{"ErrFull", fmt.Errorf("creating: %w", supervisor.ErrFull), 507, "Error: creating: no space left for the state file"},
+	{"ErrUnwritable", supervisor.ErrUnwritable, 503, "Error: state file cannot be read or written"},
+	{"disk is full", &os.PathError{Op: "mkdir", Path: "/data/run/x", Err: syscall.ENOSPC}, 507, "Error: mkdir /data/run/x: no space left on device"},
+	{"quota is used up", syscall.EDQUOT, 507, "Error: disk quota exceeded"},
+	{"disk is read-only", &os.PathError{Op: "mkdir", Path: "/data/run/x", Err: syscall.EROFS}, 503, "Error: mkdir /data/run/x: read-only file system"},
+	{"SetError with a full disk", failures(map[string]error{"a": syscall.ENOSPC, "b": supervisor.ErrUnavailable}), 507,
+		"Error: stream 'a': no space left on device; stream 'b': unavailable"},
+	{"any other", errors.New("the runner is broken"), 500, "Error: the runner is broken"},
 }
 
 func TestStatusAndTextOfErrors(t *testing.T) {
@@ -153,7 +163,10 @@ func TestNotFoundInUpstreamsWords(t *testing.T) {
 	addr := serve(t, testConfig(), newRecorder())
 	for path, want := range map[string]string{
 		"/streams/a": "Stream not found\n", "/streams/a/stats": "Stream not found\n",
-		"/resources/cache/a": "Resource not found\n", "/a": "404 page not found\n",
+		"/streams/a/status": "Stream not found\n", "/streams/a/revisions": "Stream not found\n",
+		"/streams/a/events": "Stream not found\n", "/streams/a/logs": "Stream not found\n",
+		"/streams/a/logs?follow=true": "Stream not found\n",
+		"/resources/cache/a":          "Resource not found\n", "/a": "404 page not found\n",
 	} {
 		got := call(t, addr, "GET", path, "")
 		assert.Equal(t, http.StatusNotFound, got.StatusCode, path)

@@ -27,6 +27,10 @@ var hopByHop = []string{
 // nothing: one that takes longer hangs.
 const readyTime = 2 * time.Second
 
+// pollGrace is how long a GET that waits for its answer goes on once the
+// server shuts down. What does not wait for a message is answered sooner.
+const pollGrace = 250 * time.Millisecond
+
 // gateway forwards a request to the stream that serves its path.
 func (s *Server) gateway(c *fiber.Ctx) error {
 	body := bodyOf(c)
@@ -45,55 +49,114 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		cancel()
 		return errNoRoute
 	}
-	function, err := s.streams.Function(id)
+	exchange := &exchange{id: id, body: body, cancel: cancel}
+	if c.Method() == fiber.MethodGet {
+		// It may wait for a message that does not come.
+		exchange.stay = context.AfterFunc(s.life, func() { time.AfterFunc(pollGrace, cancel) })
+	}
+	function, err := s.function(ctx, c, exchange)
 	if err != nil {
-		cancel()
+		exchange.end()
 		return s.noFunction(c, id, err)
 	}
 
 	// What is asked for by GET may be a stream that has nothing to send yet.
-	client := watchClient(c.Context().Conn(), body, c.Method() == fiber.MethodGet, cancel)
+	exchange.client = watchClient(c.Context().Conn(), body, c.Method() == fiber.MethodGet, cancel)
 	if c.Path() == "/"+id+"/ready" {
 		overdue := time.AfterFunc(readyTime, cancel)
 		defer overdue.Stop()
 	}
 	resp, err := function.RoundTrip(r)
 	if err != nil {
-		client.forget()
-		cancel()
-		err = unanswered(id, body, client, err)
+		exchange.end()
+		err = s.unanswered(exchange, err)
 		if !body.consumed() {
 			body.reclaim(c.Context().Conn())
 		}
 		return err
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		client.forget()
-		return upgrade(c, resp, cancel)
+		exchange.client.forget()
+		exchange.client = nil
+		return s.upgrade(c, resp, exchange)
 	}
 	if !body.consumed() {
 		body.reclaim(c.Context().Conn())
 	}
+	if resp.ContentLength >= 0 && exchange.stay != nil {
+		exchange.stay()
+	}
 	answer(c, resp, func() {
-		client.forget()
 		_ = resp.Body.Close()
-		cancel()
+		exchange.end()
 	})
 	return nil
+}
+
+// exchange is one request to a stream and its answer.
+type exchange struct {
+	id   string
+	body *requestBody
+	// cancel breaks it off.
+	cancel context.CancelFunc
+	// stay keeps it from being broken off when the server shuts down; nil for
+	// one that is not.
+	stay func() bool
+	// client is watched once the stream's function is there.
+	client *clientWatch
+	// release gives the function back.
+	release func()
+}
+
+// end gives back what the exchange held. It is to be called once.
+func (e *exchange) end() {
+	if e.stay != nil {
+		e.stay()
+	}
+	if e.client != nil {
+		e.client.forget()
+	}
+	e.cancel()
+	if e.release != nil {
+		e.release()
+	}
+}
+
+// function waits for the way to a stream's endpoints, which is not there while
+// the stream is being replaced, for as long as the client does.
+func (s *Server) function(ctx context.Context, c *fiber.Ctx, e *exchange) (http.RoundTripper, error) {
+	client := watchClient(c.Context().Conn(), nil, false, e.cancel)
+	function, release, err := s.streams.Function(ctx, e.id, strings.Clone(c.Method()))
+	client.forget()
+	if err == nil {
+		e.release = release
+	}
+	switch {
+	case client.left.Load():
+		return nil, errClientGone
+	case ctx.Err() != nil:
+		return nil, supervisor.ErrClosed
+	}
+	return function, err
 }
 
 // statusClientGone is what nobody reads; logs know it by this number.
 const statusClientGone = 499
 
+var errClientGone = fiber.NewError(statusClientGone, "Error: the client has gone")
+
 // unanswered tells whose fault it was that a request got no answer.
-func unanswered(id string, body *requestBody, client *clientWatch, err error) error {
-	if fault := body.fault(); fault != nil {
+func (s *Server) unanswered(e *exchange, err error) error {
+	if fault := e.body.fault(); fault != nil {
 		return fiber.NewError(fiber.StatusBadRequest, "Error: reading the body: "+fault.Error())
 	}
-	if client.left.Load() {
-		return fiber.NewError(statusClientGone, "Error: the client has gone")
+	if e.client.left.Load() {
+		return errClientGone
 	}
-	return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, id, err)
+	if s.life.Err() != nil {
+		return supervisor.ErrClosed
+	}
+	return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, e.id, err)
 }
 
 // noFunction answers for a stream without a runner. Its /ready says so in
@@ -202,23 +265,24 @@ func (b *answerBody) Close() error {
 
 // upgrade joins the client's connection with the runner's for a protocol of
 // their own, which is that of websockets.
-func upgrade(c *fiber.Ctx, resp *http.Response, cancel context.CancelFunc) error {
+func (s *Server) upgrade(c *fiber.Ctx, resp *http.Response, e *exchange) error {
 	runner, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
-		cancel()
+		e.end()
 		return errors.New("the runner's connection cannot be upgraded")
 	}
 	var head strings.Builder
 	fmt.Fprintf(&head, "HTTP/1.1 %s\r\n", resp.Status)
 	if err := resp.Header.Write(&head); err != nil {
-		cancel()
+		e.end()
 		return fmt.Errorf("writing the answer's headers: %w", err)
 	}
 	head.WriteString("\r\n")
 	c.Context().HijackSetNoResponse(true)
 	c.Context().Hijack(func(client net.Conn) {
-		defer cancel()
+		defer e.end()
 		defer runner.Close()
+		defer context.AfterFunc(s.life, func() { _ = runner.Close() })()
 		if _, err := io.WriteString(client, head.String()); err != nil {
 			return
 		}

@@ -20,6 +20,7 @@ import (
 
 	"penstock/supervisor"
 	"penstock/supervisor/document"
+	"penstock/supervisor/events"
 	"penstock/supervisor/stats"
 )
 
@@ -31,8 +32,14 @@ const patience = 20 * time.Second
 type recorder struct {
 	owner     string
 	transport *http.Transport
+	hub       *events.Hub
+	// logs is the folder of the log of every stream.
+	logs string
+	// paths are endpoints of streams besides the owner's.
+	paths []string
 
-	mu        sync.Mutex
+	mu sync.Mutex
+	life
 	err       error
 	faults    []supervisor.Fault
 	streams   map[string]*document.Document
@@ -41,7 +48,10 @@ type recorder struct {
 }
 
 func newRecorder() *recorder {
-	return &recorder{transport: &http.Transport{}, streams: map[string]*document.Document{}, resources: map[string]*document.Document{}}
+	return &recorder{
+		transport: &http.Transport{}, hub: events.NewHub(16),
+		streams: map[string]*document.Document{}, resources: map[string]*document.Document{},
+	}
 }
 
 func (r *recorder) failWith(err error) {
@@ -166,20 +176,21 @@ func (r *recorder) DeleteResource(_ context.Context, typ, id string) error {
 }
 
 func (r *recorder) Endpoints() []supervisor.Endpoint {
-	return []supervisor.Endpoint{{Path: "/" + r.owner + "/post", Stream: r.owner}}
+	endpoints := []supervisor.Endpoint{{Path: "/" + r.owner + "/post", Stream: r.owner}}
+	for _, path := range r.paths {
+		endpoints = append(endpoints, supervisor.Endpoint{Path: path, Stream: r.owner})
+	}
+	return endpoints
 }
 
 func (r *recorder) Owner(req *http.Request) (string, error) {
+	if slices.Contains(r.paths, req.URL.Path) {
+		return r.owner, nil
+	}
 	if id, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/"); r.owner != "" && id == r.owner {
 		return id, nil
 	}
 	return "", supervisor.ErrNotFound
-}
-
-func (r *recorder) Function(string) (http.RoundTripper, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.transport, r.err
 }
 
 // testConfig is the default one on a port that the kernel chooses.
@@ -192,6 +203,13 @@ func testConfig() Config {
 // serve runs a server and returns its address. At the test's end no goroutine
 // of it may be left.
 func serve(t testing.TB, cfg Config, streams *recorder) string {
+	t.Helper()
+	addr, _ := serveUntil(t, cfg, streams)
+	return addr
+}
+
+// serveUntil runs a server that the test may shut down by itself.
+func serveUntil(t testing.TB, cfg Config, streams *recorder) (string, *Server) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	server, err := New(cfg, streams, zap.NewNop(), "1.2.3", "today")
@@ -214,7 +232,7 @@ func serve(t testing.TB, cfg Config, streams *recorder) string {
 			// A test's own runner, which closes slowly.
 			goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")))
 	})
-	return addr.String()
+	return addr.String(), server
 }
 
 // behind serves the stream foo by handler, on a server of its own.

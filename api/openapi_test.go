@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"mime"
 	"net/http"
@@ -142,6 +143,20 @@ func filled(path string) string {
 	return strings.NewReplacer("{id}", "a", "{type}", "cache", "{path}", "post").Replace(path)
 }
 
+// needed is what an operation does not succeed without.
+var needed = map[string]struct{ query, body string }{
+	"POST /streams/{id}/rollback": {query: "?revision=1"},
+	"PUT /streams/{id}/log-level": {body: "debug"},
+}
+
+func needs(operation string) (query, body string) {
+	n := needed[operation]
+	if n.body == "" {
+		n.body = "{}"
+	}
+	return n.query, n.body
+}
+
 // having has the stream a and the resource cache/a.
 func having(t *testing.T, streams *recorder) {
 	t.Helper()
@@ -154,12 +169,15 @@ func having(t *testing.T, streams *recorder) {
 func TestOpenAPIHasEveryMethod(t *testing.T) {
 	d := readOpenAPI(t)
 	streams := behind(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	// There will be no events to wait for.
+	streams.hub.Close()
 	addr := serve(t, testConfig(), streams)
 	for path := range d.root["paths"].(object) {
 		for _, verb := range verbs {
 			t.Run(verb+" "+path, func(t *testing.T) {
 				having(t, streams)
-				got := call(t, addr, verb, filled(path), "{}")
+				query, body := needs(verb + " " + path)
+				got := call(t, addr, verb, filled(path)+query, body)
 				served := d.operation(path, verb) != nil || d.path(path)["x-any-method"] == true
 				switch {
 				case slices.Contains(ofStreams, path):
@@ -192,6 +210,7 @@ func attempts() map[string][]attempt {
 		broken   = attempt{err: errors.New("no runner starts")}
 		closed   = attempt{err: supervisor.ErrClosed}
 		missing  = attempt{err: supervisor.ErrNotFound}
+		full     = attempt{err: fmt.Errorf("creating: %w", supervisor.ErrFull)}
 		conflict = attempt{err: failures(map[string]error{"a": supervisor.ErrConflict})}
 		deleted  = attempt{err: failures(map[string]error{"a": supervisor.ErrNotFound})}
 		config   = []attempt{
@@ -200,22 +219,34 @@ func attempts() map[string][]attempt {
 			{body: "a: ["},
 			{body: configOf(2000)},
 			broken,
+			closed,
+			full,
 		}
 	)
 	with := func(more ...attempt) []attempt { return append(slices.Clone(config), more...) }
 	return map[string][]attempt{
 		"GET /ping": nil, "GET /version": nil, "GET /endpoints": nil, "GET /streams": nil, "GET /resources": nil,
+		"GET /events": nil, "GET /metrics": nil,
 		"GET /ready":                    {{faults: []supervisor.Fault{{ID: "a", Reason: "why"}, {ID: "b", Reason: "why not"}}}},
-		"POST /streams":                 with(deleted, conflict, closed),
-		"POST /streams/{id}":            with(missing, closed, attempt{err: supervisor.ErrExists}),
+		"POST /streams":                 with(deleted, conflict),
+		"POST /streams/{id}":            with(missing, attempt{err: supervisor.ErrExists}),
 		"GET /streams/{id}":             {missing},
 		"PUT /streams/{id}":             with(missing),
 		"PATCH /streams/{id}":           with(missing),
-		"DELETE /streams/{id}":          {missing},
+		"DELETE /streams/{id}":          {missing, closed, full},
 		"GET /streams/{id}/stats":       {missing, broken, {err: supervisor.ErrUnavailable}, {query: "?format=x"}},
-		"POST /resources/{type}/{id}":   with(deleted, conflict, closed, attempt{err: supervisor.ErrResourceType}),
+		"GET /streams/{id}/status":      {missing},
+		"POST /streams/{id}/pause":      {missing, closed, full},
+		"POST /streams/{id}/resume":     {missing, closed, full, broken, {err: supervisor.ErrInvalid}},
+		"POST /streams/{id}/restart":    {missing, closed, full, broken, {err: supervisor.ErrInvalid}, {err: supervisor.ErrPaused}},
+		"GET /streams/{id}/revisions":   {missing, broken},
+		"POST /streams/{id}/rollback":   {missing, closed, full, broken, {err: &supervisor.LintError{Lints: []string{"(1,1) x"}}}, {query: "?revision=x"}, {query: "?revision=9"}},
+		"GET /streams/{id}/events":      {missing},
+		"GET /streams/{id}/logs":        {missing, broken, {query: "?tail=x"}, {query: "?format=ndjson"}},
+		"PUT /streams/{id}/log-level":   {missing, closed, full, {body: "loud"}, {body: strings.Repeat(" ", 2000)}},
+		"POST /resources/{type}/{id}":   with(deleted, conflict, attempt{err: supervisor.ErrResourceType}),
 		"GET /resources/{type}/{id}":    {missing},
-		"DELETE /resources/{type}/{id}": {missing, closed, {err: &supervisor.InUseError{Streams: []string{"a"}}}},
+		"DELETE /resources/{type}/{id}": {missing, closed, full, {err: &supervisor.InUseError{Streams: []string{"a"}}}},
 	}
 }
 
@@ -226,6 +257,7 @@ func TestOpenAPIHasEveryAnswer(t *testing.T) {
 	cfg.MaxBodyBytes = 1000
 	cfg.Auth.TokenFile = tokenFile(t, "s3cret")
 	streams := newRecorder()
+	streams.hub.Close()
 	addr := serve(t, cfg, streams)
 	tried := attempts()
 	d.each(func(path, verb string, op object) {
@@ -248,15 +280,18 @@ func TestOpenAPIHasEveryAnswer(t *testing.T) {
 				streams.mu.Lock()
 				streams.faults = a.faults
 				streams.mu.Unlock()
-				body := a.body
-				if body == "" {
-					body = "{}"
+				query, body := needs(name)
+				if a.query != "" {
+					query = a.query
+				}
+				if a.body != "" {
+					body = a.body
 				}
 				headers := []string{"Authorization: Bearer s3cret"}
 				if a.noToken {
 					headers = nil
 				}
-				got := call(t, addr, verb, filled(path)+a.query, body, headers...)
+				got := call(t, addr, verb, filled(path)+query, body, headers...)
 				streams.failWith(nil)
 
 				status := strconv.Itoa(got.StatusCode)
@@ -276,8 +311,7 @@ func TestOpenAPIHasEveryAnswer(t *testing.T) {
 				if got.StatusCode != http.StatusOK && kind == "text/plain" {
 					assert.Equal(t, 1, strings.Count(got.text, "\n"), got.text)
 				}
-				if kind == "application/json" {
-					schema := d.resolve(t, content[kind].(object)["schema"])
+				if schema := d.resolve(t, content[kind].(object)["schema"]); kind == "application/json" && schema["type"] == "object" {
 					assertHas(t, got.text, schema["required"])
 				}
 			}

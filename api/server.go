@@ -12,6 +12,8 @@ import (
 
 	"penstock/supervisor"
 	"penstock/supervisor/document"
+	"penstock/supervisor/events"
+	"penstock/supervisor/logs"
 	"penstock/supervisor/stats"
 )
 
@@ -27,6 +29,19 @@ type Streams interface {
 	Ready(ctx context.Context) []supervisor.Fault
 	Stats(ctx context.Context, id string) (stats.Report, error)
 
+	Pause(ctx context.Context, id string, ch supervisor.Change) error
+	Resume(ctx context.Context, id string, ch supervisor.Change) error
+	Restart(ctx context.Context, id string, ch supervisor.Change) error
+	Revisions(id string) ([]supervisor.Revision, error)
+	Rollback(ctx context.Context, id string, revision uint64, ch supervisor.Change) error
+
+	Status(ctx context.Context, id string) (supervisor.Status, error)
+	Subscribe(id, lastEventID string) (*events.Subscription, error)
+	Log(id string, q logs.Query) (*logs.Reader, error)
+	SetLogLevel(ctx context.Context, id, level string) error
+	Metrics() http.Handler
+	RunnerVersion() string
+
 	PutResource(ctx context.Context, typ, id string, doc *document.Document, ch supervisor.Change) error
 	Resources() []supervisor.Resource
 	GetResource(typ, id string) (supervisor.Resource, error)
@@ -34,7 +49,7 @@ type Streams interface {
 
 	Endpoints() []supervisor.Endpoint
 	Owner(r *http.Request) (string, error)
-	Function(id string) (http.RoundTripper, error)
+	Function(ctx context.Context, id, method string) (transport http.RoundTripper, release func(), err error)
 }
 
 // headerBytes bounds the headers of one request. It is also the size of the
@@ -51,6 +66,10 @@ type Server struct {
 	token    string
 	app      *fiber.App
 	listener net.Listener
+
+	// life ends when Shutdown begins.
+	life    context.Context
+	endLife context.CancelFunc
 }
 
 // New makes a server. It reads the token file, if one is configured.
@@ -58,11 +77,12 @@ func New(cfg Config, streams Streams, log *zap.Logger, version, built string) (*
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, streams: streams, log: log, version: version, built: built}
-	var err error
-	if s.token, err = readToken(cfg.Auth.TokenFile); err != nil {
+	token, err := readToken(cfg.Auth.TokenFile)
+	if err != nil {
 		return nil, err
 	}
+	s := &Server{cfg: cfg, streams: streams, log: log, version: version, built: built, token: token}
+	s.life, s.endLife = context.WithCancel(context.Background())
 	s.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
 		StrictRouting:         true,
@@ -98,9 +118,14 @@ func (s *Server) Serve() error {
 }
 
 // Shutdown stops accepting connections at once and waits for the requests
-// that are being answered, until the context ends. Requests to streams end
-// when their runners do, so the supervisor is to be closed first.
+// that are being answered, until the context ends. What would not end by
+// itself is ended: events, logs that are followed, websockets, and what waits
+// for a stream's next message.
+//
+// Other requests to streams end when their runners do: where these are to be
+// stopped, the supervisor is to be closed first.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.endLife()
 	if err := s.app.ShutdownWithContext(ctx); err != nil {
 		return fmt.Errorf("ending HTTP requests: %w", err)
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"strings"
 	"time"
 
@@ -53,12 +52,7 @@ func (s *Server) streamSet(c *fiber.Ctx) error {
 
 // stream serves /streams/{id}.
 func (s *Server) stream(c *fiber.Ctx) error {
-	id := param(c, "id")
-	err := s.onStream(c, id)
-	if errors.Is(err, supervisor.ErrNotFound) {
-		return fiber.NewError(fiber.StatusNotFound, "Stream not found")
-	}
-	return err
+	return ofStream(s.onStream(c, param(c, "id")))
 }
 
 func (s *Server) onStream(c *fiber.Ctx, id string) error {
@@ -106,11 +100,8 @@ func (s *Server) streamStats(c *fiber.Ctx) error {
 		return fiber.NewError(fiber.StatusBadRequest, "Error: the query parameter format must be tree or flat")
 	}
 	report, err := s.streams.Stats(waiting(), param(c, "id"))
-	if errors.Is(err, supervisor.ErrNotFound) {
-		return fiber.NewError(fiber.StatusNotFound, "Stream not found")
-	}
 	if err != nil {
-		return err
+		return ofStream(err)
 	}
 	if format == "flat" {
 		return c.JSON(report.Flat())

@@ -12,7 +12,8 @@
 // Load (`--set path=value`), and then whatever the caller assigns.
 //
 // The folder holds penstock.yaml too, the commented reference that a test keeps
-// equal to Default; examples/, streams to try; and resources/, what they share.
+// equal to Default; examples/, streams to try; resources/, what they share; and
+// systemd/, a unit whose flags a test of cmd/penstock tries.
 //
 // It may import api and supervisor, for their Config structs.
 package configs

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"penstock/supervisor"
 )
 
 // schema is the tree of keys that the yaml tags of Config span. It is walked by
@@ -113,7 +115,7 @@ func assignScalar(leaf reflect.Value, node *yaml.Node) error {
 			return fmt.Errorf("is %q: it must be a duration with its unit, such as 500ms or 20s", text)
 		}
 		leaf.SetInt(int64(d))
-	case string:
+	case string, supervisor.OnExit:
 		leaf.SetString(text)
 	case bool:
 		var b bool

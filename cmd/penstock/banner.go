@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"penstock/configs"
+	"penstock/supervisor"
 )
 
 // bannerTries is how many curl lines the banner holds.
@@ -17,15 +18,15 @@ const bannerTries = 3
 // exampleURL is the server that the comments of stream files speak of.
 const exampleURL = "http://127.0.0.1:4195"
 
-// writeBanner tells a person where the server is and what to try: the curl
-// lines in the comments that streams' files begin with, one of each, made up to
-// three by ones that always work.
-func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, files [][]byte) error {
+// writeBanner tells a person how many streams there are, where the server is
+// and what to try: the curl lines in the comments that streams' files begin
+// with, one of each, made up to three by ones that always work.
+func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, streams int, files []supervisor.StreamFile) error {
 	base := "http://" + reachable(addr.String())
 	var tries []string
 	if cfg.Supervisor.PrefixStreamEndpoints {
-		for _, text := range files {
-			if line, ok := curlLine(text); ok {
+		for _, file := range files {
+			if line, ok := curlLine(file.Text); ok {
 				tries = append(tries, strings.ReplaceAll(line, exampleURL, base))
 			}
 		}
@@ -33,11 +34,11 @@ func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, files [][]byte)
 	tries = append(tries,
 		"curl "+base+"/streams",
 		"curl "+base+`/streams/hello -d '{"input":{"generate":{"interval":"1s","mapping":"root = now()"}},"output":{"drop":{}}}'`,
-		"curl "+base+"/streams/hello/stats",
+		"curl "+base+"/streams/hello/status",
 	)
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nPenstock serves %d streams\n  streams  %s/streams\n  ready    %s/ready\nTry\n", len(files), base, base)
+	fmt.Fprintf(&b, "\nPenstock serves %d streams\n  streams  %s/streams\n  events   %s/events\n  ready    %s/ready\nTry\n", streams, base, base, base)
 	for _, line := range tries[:bannerTries] {
 		if cfg.HTTP.Auth.TokenFile != "" {
 			line = strings.ReplaceAll(line, "curl ",
@@ -45,7 +46,11 @@ func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, files [][]byte)
 		}
 		b.WriteString("  " + line + "\n")
 	}
-	b.WriteString("Ctrl-C stops it and every stream\n\n")
+	leave := "Ctrl-C stops it and every stream\n\n"
+	if cfg.Supervisor.OnExit == supervisor.OnExitDetach {
+		leave = "Ctrl-C stops it, and the streams run on\n\n"
+	}
+	b.WriteString(leave)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

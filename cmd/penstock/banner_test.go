@@ -11,18 +11,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"penstock/configs"
+	"penstock/supervisor"
 )
 
 func bannerFor(t *testing.T, addr string, cfg configs.Config, files ...string) string {
 	t.Helper()
 	bound, err := net.ResolveTCPAddr("tcp", addr)
 	require.NoError(t, err)
-	texts := make([][]byte, 0, len(files))
+	declared := make([]supervisor.StreamFile, 0, len(files))
 	for _, file := range files {
-		texts = append(texts, []byte(file))
+		declared = append(declared, supervisor.StreamFile{Text: []byte(file)})
 	}
 	var b strings.Builder
-	require.NoError(t, writeBanner(&b, bound, cfg, texts))
+	require.NoError(t, writeBanner(&b, bound, cfg, len(files), declared))
 	return b.String()
 }
 
@@ -32,7 +33,7 @@ func TestBannerTakesCurlLinesOfFiles(t *testing.T) {
 		"input: {}\n# curl http://127.0.0.1:4195/too-late\n",
 		"\n#curling is no call\n# curl http://127.0.0.1:4195/b",
 	)
-	assert.Contains(t, got, "Penstock serves 3 streams\n  streams  http://127.0.0.1:80/streams\n  ready    http://127.0.0.1:80/ready\n")
+	assert.Contains(t, got, "Penstock serves 3 streams\n  streams  http://127.0.0.1:80/streams\n  events   http://127.0.0.1:80/events\n  ready    http://127.0.0.1:80/ready\n")
 	assert.Contains(t, got, "Try\n  curl http://127.0.0.1:80/a/post -d x\n  curl http://127.0.0.1:80/b\n  curl http://127.0.0.1:80/streams\nCtrl-C")
 }
 
@@ -52,6 +53,13 @@ func TestBannerNamesAReachableAddress(t *testing.T) {
 	} {
 		assert.Contains(t, bannerFor(t, addr, configs.Default()), want)
 	}
+}
+
+func TestBannerSaysWhatCtrlCDoes(t *testing.T) {
+	cfg := configs.Default()
+	assert.Contains(t, bannerFor(t, "127.0.0.1:80", cfg), "\nCtrl-C stops it and every stream\n")
+	cfg.Supervisor.OnExit = supervisor.OnExitDetach
+	assert.Contains(t, bannerFor(t, "127.0.0.1:80", cfg), "\nCtrl-C stops it, and the streams run on\n")
 }
 
 func TestBannerSendsTheToken(t *testing.T) {

@@ -1,11 +1,15 @@
 // Command penstock runs streams, each in a process of its own, and serves the
 // REST API that manages them.
 //
-//	serve        configs → log → supervisor → resources → streams → api → signal → drain
+//	serve        files → supervisor → listen → what the store holds → what the files
+//	             declare → api → signal → drain the streams, or detach from them
+//	status       a table of a server's streams
+//	upgrade      restarts streams whose runner is of another version
 //	healthcheck  asks a server for /ping
 //	version      tells what was built
 //
-// This package only wires: what a verb does is in the packages it calls. It may
-// import configs, api and supervisor with its document package, and nothing may
-// import it.
+// This package wires: what serve does is in the packages it calls, but for the
+// reading and watching of files. The other verbs are clients of the REST API.
+// It may import configs, api and supervisor with its document package, and
+// nothing may import it.
 package main

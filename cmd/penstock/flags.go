@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"penstock/configs"
+	"penstock/supervisor"
 )
 
 // serveFlags are the flags of serve. Those that have a key in the config file
@@ -15,7 +16,9 @@ type serveFlags struct {
 
 	resources []string
 	chilled   bool
+	watch     bool
 	addrFile  string
+	onExit    string
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
@@ -24,12 +27,14 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.configFile, "config", "", "the server's config `FILE`; configs/penstock.yaml has every key")
 	flags.StringArrayVar(&f.sets, "set", nil, "set one key of the config, such as timeouts.stop=5s (`PATH=VALUE`, repeatable)")
 	flags.StringVar(&o.HTTP.Listen, "listen", o.HTTP.Listen, "`HOST:PORT` to serve on")
-	flags.StringVar(&o.Supervisor.DataDir, "data-dir", "", "`FOLDER` of sockets and logs (default $XDG_STATE_HOME/penstock or ~/.local/state/penstock)")
+	flags.StringVar(&o.Supervisor.DataDir, "data-dir", "", "`FOLDER` of definitions, sockets and logs (default $XDG_STATE_HOME/penstock or ~/.local/state/penstock)")
 	flags.StringVar(&o.Supervisor.Runner, "runner", "", "`PATH` of penstock-runner (default beside this binary)")
 	flags.BoolVar(&o.Supervisor.PrefixStreamEndpoints, "prefix-stream-endpoints", o.Supervisor.PrefixStreamEndpoints, "serve the HTTP endpoints of a stream below /{id}")
+	flags.StringVar(&f.onExit, "on-exit", string(o.Supervisor.OnExit), "what becomes of the streams at the server's exit (`ACTION`): stop ends them, detach leaves them to the next server")
 	flags.StringVar(&o.Log.Level, "log-level", o.Log.Level, "the least severe `LEVEL` to log: debug, info, warn or error")
 	flags.StringVar(&o.Log.Format, "log-format", o.Log.Format, "the log's `FORMAT`: console or json")
 	flags.StringArrayVarP(&f.resources, "resources", "r", nil, "load resource files (`GLOB`, repeatable)")
+	flags.BoolVar(&f.watch, "watch", false, "put stream and resource files into force when they change")
 	flags.BoolVar(&f.chilled, "chilled", false, "start streams and resources from files in spite of lint errors")
 	flags.StringVar(&f.addrFile, "addr-file", "", "write the bound host:port to this `PATH` once the server listens")
 }
@@ -46,6 +51,7 @@ func (f *serveFlags) config(flags *pflag.FlagSet) (configs.Config, error) {
 		"data-dir":                func() { cfg.Supervisor.DataDir = o.Supervisor.DataDir },
 		"runner":                  func() { cfg.Supervisor.Runner = o.Supervisor.Runner },
 		"prefix-stream-endpoints": func() { cfg.Supervisor.PrefixStreamEndpoints = o.Supervisor.PrefixStreamEndpoints },
+		"on-exit":                 func() { cfg.Supervisor.OnExit = supervisor.OnExit(f.onExit) },
 		"log-level":               func() { cfg.Log.Level = o.Log.Level },
 		"log-format":              func() { cfg.Log.Format = o.Log.Format },
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"penstock/configs"
+	"penstock/supervisor"
 )
 
 func configOf(t *testing.T, args ...string) (configs.Config, error) {
@@ -26,7 +27,7 @@ func configOf(t *testing.T, args ...string) (configs.Config, error) {
 func TestFlagsOverrideSetsOverrideFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(
-		"http: {listen: '127.0.0.1:1'}\nlog: {level: warn, format: json}\ntimeouts: {stop: 1s}\nprefix_stream_endpoints: false\ndata_dir: /file\nrunner: /file\n"), 0o600))
+		"http: {listen: '127.0.0.1:1'}\nlog: {level: warn, format: json}\ntimeouts: {stop: 1s}\nprefix_stream_endpoints: false\non_exit: detach\norphan_timeout: 0s\ndata_dir: /file\nrunner: /file\n"), 0o600))
 
 	got, err := configOf(t, "--config", file,
 		"--set", "log.level=error", "--set", "http.listen=127.0.0.1:2", "--set", "timeouts.stop=2s",
@@ -38,12 +39,15 @@ func TestFlagsOverrideSetsOverrideFile(t *testing.T) {
 	want.Log = configs.Log{Level: "error", Format: "json"}
 	want.Supervisor.Timeouts.Stop = 2 * time.Second
 	want.Supervisor.PrefixStreamEndpoints = false
+	want.Supervisor.OnExit = supervisor.OnExitDetach
+	want.Supervisor.OrphanTimeout = 0
 	want.Supervisor.DataDir = "/flag"
 	want.Supervisor.Runner = "/flag"
 	assert.Equal(t, want, got)
 
-	got, err = configOf(t, "--config", file, "--prefix-stream-endpoints", "--log-level", "debug", "--log-format", "console")
+	got, err = configOf(t, "--config", file, "--prefix-stream-endpoints", "--log-level", "debug", "--log-format", "console", "--on-exit=stop")
 	require.NoError(t, err)
+	assert.Equal(t, supervisor.OnExitStop, got.Supervisor.OnExit)
 	assert.True(t, got.Supervisor.PrefixStreamEndpoints)
 	assert.Equal(t, configs.Log{Level: "debug", Format: "console"}, got.Log)
 }

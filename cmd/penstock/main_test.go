@@ -27,6 +27,9 @@ func TestErrorsAreOneLineAndExitCodeOne(t *testing.T) {
 			`concurrency is 0: it must be at least 1; log.level is "loud"`},
 		{"absent config", []string{"serve", "--data-dir", dir, "--config", filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
 		{"absent stream file", []string{"serve", "--data-dir", dir, filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
+		{"unknown action at exit", []string{"serve", "--data-dir", dir, "--on-exit", "leave"}, `on_exit is "leave": it must be stop or detach`},
+		{"nothing to watch", []string{"serve", "--data-dir", dir, "--watch"}, "--watch has nothing to watch"},
+		{"upgrade takes no argument", []string{"upgrade", "x"}, `unknown command "x"`},
 		{"version takes no argument", []string{"version", "x"}, `unknown command "x"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

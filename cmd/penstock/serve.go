@@ -22,13 +22,18 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve [FILE|FOLDER|GLOB]...",
 		Short: "Run streams and serve their API",
-		Long: "Runs the streams of the files, each in a process of its own, and serves the REST\n" +
-			"API that manages them, until SIGINT or SIGTERM. A second signal kills.",
+		Long: "Runs the streams of the files and those that the API has created before, each in\n" +
+			"a process of its own, and serves the REST API that manages them, until SIGINT or\n" +
+			"SIGTERM. A second signal kills.",
 		Example: "  penstock serve -r 'configs/resources/*.yaml' configs/examples",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := flags.config(cmd.Flags())
 			if err != nil {
 				return err
+			}
+			src := source{args: args, resources: flags.resources, chilled: flags.chilled}
+			if flags.watch && len(src.args)+len(src.resources) == 0 {
+				return errors.New("--watch has nothing to watch: name a file, a folder or a glob, or resources by -r")
 			}
 			log, err := newLogger(cfg.Log)
 			if err != nil {
@@ -36,19 +41,21 @@ func newServeCommand() *cobra.Command {
 			}
 			stop, kill, release := signals(cmd.Context())
 			defer release()
-			return serve(stop, kill, cfg, &flags, args, cmd.OutOrStdout(), log)
+			return serve(stop, kill, cfg, &flags, src, cmd.OutOrStdout(), log)
 		},
 	}
 	flags.register(cmd.Flags())
 	return cmd
 }
 
-// serve runs the server until stop ends, and then gives the streams their time
-// to drain, which the end of kill cuts short. Whatever way it returns, it
-// leaves no runner behind.
-func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, args []string, stdout io.Writer, log *zap.Logger) (err error) {
-	files, err := findStreams(args, log)
-	if err != nil {
+// serve runs the server until stop ends. Then it gives the streams their time
+// to drain, which the end of kill cuts short, or leaves them to the next
+// server, as on_exit says; and so whatever way it returns.
+func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, src source, stdout io.Writer, log *zap.Logger) (err error) {
+	// Before anything is touched: a file that cannot be read must not count as
+	// one that is not there any more.
+	declared, failures := src.read(log)
+	if err := joined(failures); err != nil {
 		return err
 	}
 	sup, err := supervisor.New(cfg.Supervisor, log)
@@ -56,30 +63,45 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 		return err
 	}
 	var server *api.Server
-	defer func() { err = errors.Join(err, shutdown(kill, cfg.Supervisor.Timeouts.Shutdown, server, sup, log)) }()
+	defer func() { err = errors.Join(err, shutdown(kill, cfg.Supervisor, server, sup, log)) }()
 	ver, date := buildInfo()
 	if server, err = api.New(cfg.HTTP, sup, log, ver, date); err != nil {
 		return err
 	}
 
 	// Before the first stream runs: an address that is taken must not cost a
-	// stream's input.
+	// stream's input. Who connects from now on is answered once it serves.
 	addr, err := server.Listen()
 	if err != nil {
 		return err
 	}
-	load := loader{sup: sup, log: log, chilled: flags.chilled, limit: cfg.Supervisor.Concurrency}
-	if err := load.resources(stop, flags.resources); err != nil {
+	if err := sup.Start(stop); err != nil {
 		return unlessStopped(stop, err)
 	}
-	texts, err := load.streams(stop, files)
-	if err != nil {
+	if err := sup.Declare(stop, declared); err != nil {
 		return unlessStopped(stop, err)
+	}
+	if flags.watch {
+		watch, err := newWatcher(src, declared, sup.Declare, log)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(stop)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			watch.run(ctx)
+		}()
+		defer func() {
+			cancel()
+			<-watched
+		}()
 	}
 
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve() }()
-	log.Info("listening", zap.Stringer("address", addr), zap.Int("streams", len(files)))
+	streams := len(sup.List())
+	log.Info("listening", zap.Stringer("address", addr), zap.Int("streams", streams))
 	if flags.addrFile != "" {
 		if err := writeAddr(flags.addrFile, addr.String()); err != nil {
 			return err
@@ -87,7 +109,7 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 		defer func() { _ = os.Remove(flags.addrFile) }()
 	}
 	if cfg.Log.Format == configs.FormatConsole || isTerminal(stdout) {
-		if err := writeBanner(stdout, addr, cfg, texts); err != nil {
+		if err := writeBanner(stdout, addr, cfg, streams, declared.Streams); err != nil {
 			log.Warn("the banner cannot be written", zap.Error(err))
 		}
 	}
@@ -100,33 +122,60 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, ar
 	}
 }
 
-// connectionGrace is how long connections may stay open once every stream has
-// ended. Nothing but the end of an answer is left to send by then, and a
-// client that connected ahead of time to say nothing would stay for ever.
-const connectionGrace = time.Second
+const (
+	// connectionGrace is how long connections may stay open once every stream
+	// has ended. Nothing but the end of an answer is left to send by then, and a
+	// client that connected ahead of time to say nothing would stay for ever.
+	connectionGrace = time.Second
+	// requestGrace is how long requests may take to be answered before the
+	// streams, which go on, are let go of.
+	requestGrace = 5 * time.Second
+)
 
-// shutdown ends every stream, at most within timeout, and then the server:
-// until a stream has ended, what it holds can be collected from it.
-func shutdown(kill context.Context, timeout time.Duration, server *api.Server, sup *supervisor.Supervisor, log *zap.Logger) error {
-	log.Info("stopping", zap.Duration("timeout", timeout))
-	ctx, cancel := context.WithTimeout(kill, timeout)
-	defer cancel()
-	err := sup.Close(ctx)
-	if server != nil {
-		ctx, cancel := context.WithTimeout(kill, connectionGrace)
+// shutdown ends the server and its streams, or leaves these running.
+func shutdown(kill context.Context, cfg supervisor.Config, server *api.Server, sup *supervisor.Supervisor, log *zap.Logger) error {
+	var err error
+	if cfg.OnExit == supervisor.OnExitDetach {
+		log.Info("detaching from the streams")
+		closeServer(kill, requestGrace, server, log)
+		ctx, cancel := context.WithTimeout(kill, cfg.Timeouts.Shutdown)
 		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
-			log.Info("closing connections that are still open", zap.NamedError("reason", err))
-		}
+		err = sup.Detach(ctx)
+	} else {
+		log.Info("stopping", zap.Duration("timeout", cfg.Timeouts.Shutdown))
+		ctx, cancel := context.WithTimeout(kill, cfg.Timeouts.Shutdown)
+		defer cancel()
+		// The streams first: until one has ended, what it holds can be collected
+		// from it.
+		err = sup.Close(ctx)
+		closeServer(kill, connectionGrace, server, log)
 	}
 	switch {
+	case kill.Err() != nil && cfg.OnExit == supervisor.OnExitDetach:
+		return errors.New("stopped by a second signal: requests may have been cut off; the streams run on")
 	case kill.Err() != nil:
 		return errors.New("stopped by a second signal: the streams may not have drained")
 	case err != nil:
 		return fmt.Errorf("cannot stop cleanly: %w", err)
+	case cfg.OnExit == supervisor.OnExitDetach:
+		log.Info("detached: the streams run on, for the next server on this data folder", zap.String("data_dir", cfg.DataDir))
+	default:
+		log.Info("stopped")
 	}
-	log.Info("stopped")
 	return nil
+}
+
+// closeServer ends the server, if there is one, and gives requests that long
+// to be answered.
+func closeServer(kill context.Context, grace time.Duration, server *api.Server, log *zap.Logger) {
+	if server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(kill, grace)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		log.Info("closing connections that are still open", zap.NamedError("reason", err))
+	}
 }
 
 // unlessStopped drops the error of what was given up because of a signal.
