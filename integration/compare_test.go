@@ -81,6 +81,24 @@ var labelledJSON = comparison{key: "json-is-labelled", compare: func(theirs, our
 	return err
 }}
 
+// versionOfBoth: Penstock's answer has what upstream's has, and names the
+// runner's version besides.
+var versionOfBoth = comparison{key: "json-is-labelled", compare: func(theirs, ours answer) error {
+	a, b, err := bothJSON(theirs, ours)
+	if err != nil {
+		return err
+	}
+	told, ok := b.(map[string]any)
+	if runner, _ := told["runner"].(string); !ok || runner == "" {
+		return fmt.Errorf("no runner's version in %v", b)
+	}
+	delete(told, "runner")
+	if !reflect.DeepEqual(shape(a), shape(b)) {
+		return fmt.Errorf("the shapes differ: %v and %v", shape(a), shape(b))
+	}
+	return nil
+}}
+
 // sameShape: equal keys, and values of equal JSON types.
 var sameShape = comparison{compare: func(theirs, ours answer) error {
 	a, b, err := bothJSON(theirs, ours)

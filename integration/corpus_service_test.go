@@ -16,7 +16,7 @@ func serviceScenarios() []scenario {
 			ask("ping", "GET /ping", "", 200, sameText),
 			ask("ping by any verb", "POST /ping", "", 200, sameText),
 			ask("ping by HEAD", "HEAD /ping", "", 200, nothing),
-			ask("version", "GET /version", "", 200, labelledJSON),
+			ask("version", "GET /version", "", 200, versionOfBoth),
 			ask("endpoints", "GET /endpoints", "", 200, sameEndpoints),
 			ask("ready with no stream", "GET /ready", "", 200, sameText),
 			ask("no streams", "GET /streams", "", 200, sameJSON),

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"queue":     driveQueue,
 	"router":    driveRouter,
 	"uppercase": driveUppercase,
+	"steady":    driveSteady,
 }
 
 // exampleRun is a `make run`.
@@ -261,4 +263,34 @@ func driveRouter(t *testing.T, run *exampleRun, told []string) {
 	const later = `{"priority":"low","text":"dust"}`
 	assert.Equal(t, []string{`{"on it":"fire"}`, later}, told)
 	assert.Equal(t, later+"\n", readText(t, filepath.Join(run.temp, "penstock-later.ndjson")), "the urgent one is not in the file")
+}
+
+func driveSteady(t *testing.T, run *exampleRun, told []string) {
+	require.Len(t, told, 1)
+	text, before, _ := strings.Cut(told[0], "\n")
+	if before == "" {
+		// The answer to the post ends without a line break.
+		text, before = `{"square":4}`, strings.TrimPrefix(told[0], `{"square":4}`)
+	}
+	assert.JSONEq(t, `{"square":4}`, text)
+	type steadyStatus struct {
+		State    string
+		PID      int
+		Restarts int
+		LastExit *struct{ Reason, Signal string } `json:"last_exit"`
+	}
+	var first steadyStatus
+	require.NoError(t, json.Unmarshal([]byte(before), &first), before)
+	assert.Equal(t, "running", first.State)
+	require.NoError(t, syscall.Kill(first.PID, syscall.SIGKILL))
+	await(t, changeTimeout, "the next runner", func() error {
+		var next steadyStatus
+		run.getJSON(t, "/streams/steady/status", &next)
+		if next.State != "running" || next.PID == first.PID {
+			return fmt.Errorf("it is %+v", next)
+		}
+		assert.Equal(t, 1, next.Restarts)
+		assert.Equal(t, "SIGKILL", next.LastExit.Signal)
+		return nil
+	})
 }

@@ -118,8 +118,8 @@ func TestLifecycleSecondSignal(t *testing.T) {
 	assert.Equal(t, 1, code, "streams were not drained")
 }
 
-// TestLifecycleSupervisorKilled: runners that lost their supervisor end by
-// themselves, and do not stand in the way of the next one.
+// TestLifecycleSupervisorKilled: runners that lost their supervisor for good
+// end by themselves, and the next supervisor starts their streams again.
 func TestLifecycleSupervisorKilled(t *testing.T) {
 	t.Parallel()
 	const orphanTimeout = 2 * time.Second
@@ -136,21 +136,21 @@ output: {drop: {}}
 	p.kill()
 	for _, pid := range pids {
 		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+		require.Error(t, gone(pid), "a runner went with its supervisor")
 	}
-
-	next := startPenstock(t, "--data-dir", p.DataDir)
-	next.DataDir = p.DataDir
-	t.Logf("the next supervisor was there after %s", time.Since(killedAt))
-	assert.Less(t, time.Since(killedAt), orphanTimeout, "the next supervisor waits for nobody")
-	next.expect(t, 200, "POST", "/streams/a", echo("next"))
-	awaitEcho(t, next.client, "/a/post", "next")
 	for _, pid := range pids {
 		await(t, time.Until(killedAt.Add(orphanTimeout+4*margin)), "the orphan's end", func() error { return gone(pid) })
 	}
-	t.Logf("the orphans were gone after %s", time.Since(killedAt))
-	awaitEcho(t, next.client, "/a/post", "next")
+	took := time.Since(killedAt)
+	t.Logf("the orphans were gone after %s", took)
+	assert.GreaterOrEqual(t, took, orphanTimeout, "they wait for the next supervisor")
+
+	next := startPenstock(t, "--data-dir", p.DataDir)
+	next.DataDir = p.DataDir
+	awaitEcho(t, next.client, "/a/post", "a")
 	awaitReady(t, next.client)
-	assert.Len(t, next.runners(), 1)
+	assert.NotContains(t, pids, awaitPID(t, next.client, "a"))
+	assert.Len(t, next.runners(), 2)
 }
 
 // TestLifecycleDataDirTaken: a data directory has one supervisor at a time.
