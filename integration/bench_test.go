@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,14 +41,18 @@ func TestBench(t *testing.T) {
 		Machine  struct{ Cores int }
 		Answered int
 		Rows     []row
+		Recovery []row
+		Fleet    []row
 		Control  []row
 	}
 	require.NoError(t, json.Unmarshal([]byte(readText(t, file)), &figures))
 	assert.Positive(t, figures.Machine.Cores)
 	assert.Positive(t, figures.Answered)
-	assert.NotEmpty(t, figures.Control)
+	for name, rows := range map[string][]row{"recovery": figures.Recovery, "fleet": figures.Fleet, "control": figures.Control} {
+		assert.NotEmpty(t, rows, name)
+	}
 	var measures strings.Builder
-	for _, r := range append(figures.Rows, figures.Control...) {
+	for _, r := range slices.Concat(figures.Rows, figures.Recovery, figures.Fleet, figures.Control) {
 		measures.WriteString(r.Measure + "\n")
 		assert.Positive(t, r.First, r.Measure)
 		assert.Equal(t, r.Second == nil, r.Ratio == nil, r.Measure)
@@ -57,7 +62,7 @@ func TestBench(t *testing.T) {
 		}
 		assert.Contains(t, stdout.String(), r.Measure)
 	}
-	for _, word := range []string{"create", "p50", "p99", "PSS", "requests", "CPU"} {
+	for _, word := range []string{"create", "p50", "p99", "PSS", "requests", "CPU", "SIGKILL", "adopted", "scrape"} {
 		assert.Contains(t, measures.String(), word, "what `make bench` is to print")
 	}
 

@@ -24,8 +24,11 @@ import (
 
 const (
 	warmUpCycles = 20
-	leakCycles   = 300
+	leakCycles   = 2000
 	leakWorkers  = 4
+	// eventfulEvery is how many cycles there are for one in which more happens
+	// than a stream's creation and its end.
+	eventfulEvery = 10
 
 	// growthLimit is how much resident memory may come on top over all cycles:
 	// the heap of a garbage collector breathes.
@@ -36,6 +39,9 @@ const (
 	// goroutineLimit is how many goroutines a supervisor without streams may
 	// have: those of a server that has just become idle.
 	goroutineLimit = 60
+	// stateLimit is how large the state file may become, in bytes, when there
+	// are never more streams than workers.
+	stateLimit = 1 << 20
 )
 
 // holdings are what a supervisor holds of the system.
@@ -49,9 +55,16 @@ type holdings struct {
 // what the supervisor holds before and after.
 func TestLeaks(t *testing.T) {
 	p := startPenstock(t, "--log-level", "error")
-	cycleAll(t, p, "warm", warmUpCycles)
+	cycleAll(t, p, "warm", warmUpCycles, eventful)
 	before := settled(t, p, holdings{})
-	took := timed(func() { cycleAll(t, p, "leak", leakCycles) })
+	took := timed(func() {
+		cycleAll(t, p, "leak", leakCycles, func(ctx context.Context, c *client, id string, i int) error {
+			if i%eventfulEvery == 0 {
+				return eventful(ctx, c, id, i/eventfulEvery)
+			}
+			return brief(ctx, c, id, i)
+		})
+	})
 	after := settled(t, p, before)
 
 	t.Logf("%d cycles in %s; before: %+v; after: %+v", leakCycles, took.Round(time.Millisecond), before, after)
@@ -66,10 +79,13 @@ func TestLeaks(t *testing.T) {
 	goroutines := goroutinesAtQuit(t, p)
 	t.Logf("%d goroutines", len(goroutines))
 	assert.Less(t, len(goroutines), goroutineLimit, "goroutines:\n%s", strings.Join(goroutines, "\n\n"))
+	size := assertStoreEmpty(t, p.DataDir)
+	t.Logf("the state file has %d bytes", size)
+	assert.Less(t, size, int64(stateLimit))
 }
 
 // cycleAll runs n cycles, some at a time.
-func cycleAll(t *testing.T, p *penstock, prefix string, n int) {
+func cycleAll(t *testing.T, p *penstock, prefix string, n int, cycle func(ctx context.Context, c *client, id string, i int) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -103,16 +119,39 @@ func cycleAll(t *testing.T, p *penstock, prefix string, n int) {
 	}
 }
 
-// cycle is the life of one stream; i chooses what befalls it between its
+// expectStatus is ask for goroutines that may not end the test.
+func expectStatus(ctx context.Context, c *client, status int, method, path, body string) error {
+	a, err := c.ask(ctx, request{Method: method, Path: path, Body: body})
+	if err == nil && a.Status != status {
+		err = fmt.Errorf("%s %s answered %s", method, path, a)
+	}
+	return err
+}
+
+// brief is the life of a stream that is created and deleted. i chooses whether
+// it is paused or finished by then, or runs.
+func brief(ctx context.Context, c *client, id string, i int) error {
+	path := "/streams/" + id
+	config := "{input: {generate: {interval: 1h, mapping: root = 1}}, output: {drop: {}}}"
+	if i%4 == 1 {
+		config = "{input: {generate: {count: 1, mapping: root = 1}}, output: {drop: {}}}"
+	}
+	err := expectStatus(ctx, c, 200, http.MethodPost, path, config)
+	if err == nil && i%4 == 3 {
+		err = expectStatus(ctx, c, 200, http.MethodPost, path+"/pause", "")
+	}
+	if err != nil {
+		return err
+	}
+	return expectStatus(ctx, c, 200, http.MethodDelete, path, "")
+}
+
+// eventful is the life of one stream; i chooses what befalls it between its
 // creation and its end.
-func cycle(ctx context.Context, c *client, id string, i int) error {
+func eventful(ctx context.Context, c *client, id string, i int) error {
 	path := "/streams/" + id
 	ask := func(status int, method, path, body string) error {
-		a, err := c.ask(ctx, request{Method: method, Path: path, Body: body})
-		if err == nil && a.Status != status {
-			err = fmt.Errorf("%s %s answered %s", method, path, a)
-		}
-		return err
+		return expectStatus(ctx, c, status, method, path, body)
 	}
 	if err := ask(200, http.MethodPost, path, echo("old")); err != nil {
 		return err
@@ -194,7 +233,7 @@ func TestLeaksContention(t *testing.T) {
 	assert.Empty(t, children(p.PID), "children, zombies too")
 	h, err := held(p)
 	require.NoError(t, err)
-	assert.Len(t, h.Data, 4, "the data directory with its lock, run and streams: %v", h.Data)
+	assert.Len(t, h.Data, 5, "the data directory with its lock, its state, run and streams: %v", h.Data)
 }
 
 // settled returns what a supervisor holds once it holds no more than former,

@@ -148,6 +148,8 @@ func identityToProto(id Identity) *runnerpb.IdentifyResponse {
 		out.Phase = runnerpb.IdentifyResponse_PHASE_RUNNING
 	case PhaseEnded:
 		out.Phase = runnerpb.IdentifyResponse_PHASE_ENDED
+	case PhaseLeaving:
+		out.Phase = runnerpb.IdentifyResponse_PHASE_LEAVING
 	}
 	return out
 }
@@ -163,6 +165,8 @@ func identityFromProto(id *runnerpb.IdentifyResponse) Identity {
 		out.Phase = PhaseRunning
 	case runnerpb.IdentifyResponse_PHASE_ENDED:
 		out.Phase = PhaseEnded
+	case runnerpb.IdentifyResponse_PHASE_LEAVING:
+		out.Phase = PhaseLeaving
 	}
 	return out
 }

@@ -89,7 +89,7 @@ func TestMetricsRoundTrip(t *testing.T) {
 }
 
 func TestIdentityRoundTrip(t *testing.T) {
-	for _, phase := range []Phase{PhaseFresh, PhasePrepared, PhaseRunning, PhaseEnded} {
+	for _, phase := range []Phase{PhaseFresh, PhasePrepared, PhaseRunning, PhaseEnded, PhaseLeaving} {
 		want := Identity{StreamID: "s", Instance: "i", Version: "v", Phase: phase, PID: 1 << 30}
 		assert.Equal(t, want, identityFromProto(identityToProto(want)))
 	}

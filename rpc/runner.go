@@ -57,8 +57,10 @@ const (
 	PhasePrepared
 	// PhaseRunning means that the stream runs.
 	PhaseRunning
-	// PhaseEnded means that the stream has ended, by itself or stopped.
+	// PhaseEnded means that the stream has ended by itself.
 	PhaseEnded
+	// PhaseLeaving means that the stream was told to stop.
+	PhaseLeaving
 )
 
 // PrepareRequest is a config and everything it may refer to.

@@ -26,6 +26,9 @@ const (
 	// trimDelay is how long after its start a runner gives the memory that
 	// building took back to the system, and collects garbage as usual.
 	trimDelay = 2 * time.Second
+	// closeGrace is how long a runner whose stream was stopped waits to be
+	// ended.
+	closeGrace = 5 * time.Second
 )
 
 // server hosts one stream. It implements rpc.Runner.
@@ -144,8 +147,16 @@ func (s *server) Stop(ctx context.Context, grace time.Duration) (bool, error) {
 		return false, err
 	}
 	s.leaving.Store(true)
-	defer s.settle(stream, rpc.ExitStopped)
-	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer func() {
+		s.settle(stream, rpc.ExitStopped)
+		// The supervisor ends the process, unless it has died meanwhile.
+		time.AfterFunc(closeGrace, func() {
+			s.close()
+			os.Exit(0)
+		})
+	}()
+	// A supervisor that dies does not cut the drain short.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if err := stream.Stop(ctx); err != nil {
 		s.logs.Load().logger.Warn("The stream did not drain within its grace period", "grace", grace.String(), "error", err)
@@ -208,10 +219,14 @@ func (s *server) Identify(context.Context) (rpc.Identity, error) {
 func (s *server) phase() rpc.Phase {
 	select {
 	case <-s.ended:
-		return rpc.PhaseEnded
+		if s.end.Reason == rpc.ExitFinished {
+			return rpc.PhaseEnded
+		}
 	default:
 	}
 	switch {
+	case s.leaving.Load():
+		return rpc.PhaseLeaving
 	case s.running.Load():
 		return rpc.PhaseRunning
 	case s.stream.Load() != nil:

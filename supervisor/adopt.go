@@ -22,63 +22,68 @@ func (s *Supervisor) Start(ctx context.Context) error {
 	stored := s.stored
 	s.stored = store.State{}
 	if err := s.recallResources(stored); err != nil {
-		return err
+		return s.unusable(err)
 	}
 	specs := make(map[string]spec, len(stored.Streams))
 	for id, rec := range stored.Streams {
 		sp, err := s.recallSpec(rec)
 		if err != nil {
-			return err
+			return s.unusable(err)
 		}
 		specs[id] = sp
 	}
-	recalled := make(chan *stream, len(specs))
-	var wg sync.WaitGroup
+	streams := make([]*stream, 0, len(specs))
+	var recalled sync.WaitGroup
 	for id, sp := range specs {
 		st, err := s.reserve(ctx, id)
 		if err != nil {
 			return err
 		}
-		wg.Go(func() {
-			st.tell(func() { st.recall(sp, stored.Streams[id], stored.Runners[id]) })
-			// Its life has begun when it takes the next thing to do.
-			st.tell(func() { recalled <- st })
+		streams = append(streams, st)
+		recalled.Add(1)
+		st.tell(func() {
+			defer recalled.Done()
+			st.recall(sp, stored.Streams[id], stored.Runners[id])
 		})
 	}
-	wg.Wait()
-	s.watchers.Go(func() { s.clear(recalled, stored) })
+	recalled.Wait()
+	var keep []string
+	for _, st := range streams {
+		if st.seen.Load().current != nil {
+			keep = append(keep, stored.Runners[st.id].Dir)
+		}
+	}
+	s.watchers.Go(func() { s.clear(streams, keep) })
 	return nil
 }
 
 // clear ends what earlier supervisors left and nobody has adopted, and then
 // lets streams start.
-func (s *Supervisor) clear(recalled <-chan *stream, stored store.State) {
-	streams := make([]*stream, 0, len(stored.Streams))
-	var keep []string
-	for range stored.Streams {
-		st := <-recalled
-		streams = append(streams, st)
-		if st.seen.Load().current != nil {
-			keep = append(keep, stored.Runners[st.id].Dir)
-		}
-	}
+func (s *Supervisor) clear(streams []*stream, keep []string) {
 	s.launcher.EndOthers(keep)
 	s.dropAllStrayFiles()
 	close(s.cleared)
 	for _, st := range streams {
-		st.tell(st.goOn)
+		// One that is being changed meanwhile does not delay the others.
+		s.watchers.Go(func() { st.tell(st.goOn) })
 	}
+}
+
+// unusable names the file whose contents cannot be read.
+func (s *Supervisor) unusable(err error) error {
+	return fmt.Errorf("%w: %s: %w: put a backup of the file in its place, or move it away to start without streams",
+		store.ErrCorrupt, s.storePath(), err)
 }
 
 func (s *Supervisor) recallResources(stored store.State) error {
 	for id, res := range stored.Resources {
 		doc, err := document.Parse(res.Config)
 		if err != nil {
-			return fmt.Errorf("%w: resource %q: %w", store.ErrCorrupt, id, err)
+			return fmt.Errorf("resource %q: %w", id, err)
 		}
 		recalled, err := newResource(res.Type, id, doc)
 		if err != nil {
-			return fmt.Errorf("%w: resource %q: %w", store.ErrCorrupt, id, err)
+			return fmt.Errorf("resource %q: %w", id, err)
 		}
 		recalled.origin, recalled.generation = res.Origin, res.Generation
 		s.resources.put(id, recalled)
@@ -107,7 +112,7 @@ func (s *Supervisor) recallSpec(rec store.Stream) (spec, error) {
 		defaults, _ := options.Parse(nil)
 		return spec{doc: doc, engine: engine, options: defaults, chilled: rec.Chilled, allowTests: rec.AllowTests}, nil
 	case err != nil:
-		return spec{}, fmt.Errorf("%w: stream %q: %w", store.ErrCorrupt, rec.ID, err)
+		return spec{}, fmt.Errorf("stream %q: %w", rec.ID, err)
 	}
 	return sp, nil
 }
@@ -129,6 +134,13 @@ func (s *stream) recall(sp spec, rec store.Stream, run store.Runner) {
 		s.recallOutcome(rec.Outcome)
 	case run.PID != 0:
 		s.adopt(run)
+	case run.GaveUp && run.Revision == rec.Revision:
+		s.reason = "it failed under an earlier supervisor"
+		if s.lastExit != nil {
+			s.reason = "its last runner " + s.lastExit.String()
+			s.since = s.lastExit.At
+		}
+		s.moveAt(eventGiveUp, s.since)
 	default:
 		s.publish()
 	}
@@ -143,7 +155,7 @@ func (s *stream) recallOutcome(o *store.Outcome) {
 	if s.lastExit == nil {
 		s.lastExit = &LastExit{Reason: "exited", At: o.At, Message: o.Error}
 	}
-	s.move(eventFinish)
+	s.moveAt(eventFinish, o.At)
 }
 
 // adopt takes over the runner that an earlier supervisor left, if what the
@@ -173,12 +185,10 @@ func (s *stream) adopt(run store.Runner) {
 	inst := &instance{
 		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, transport: socketTransport(run.HTTPSocket),
 		token: run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
-		follower: s.sup.follow(proc),
+		adopted: true, follower: s.sup.follow(proc),
 	}
-	s.current = inst
-	s.move(eventAdopt)
-	s.since = run.StartedAt
-	s.publish()
+	s.current, s.lastPID = inst, run.PID
+	s.moveAt(eventAdopt, run.StartedAt)
 	s.sup.watchers.Go(func() { s.watch(inst) })
 	s.sup.watchers.Go(func() { s.verify(inst) })
 }
@@ -190,10 +200,11 @@ func (s *stream) missed(run store.Runner, err error) {
 		result = "gone"
 	}
 	s.sup.telemetry.Adopted(result)
+	s.lastPID = run.PID
 	exit := s.sup.launcher.LastExit(run.Dir)
 	s.keepOutput(s.sup.launcher.LastStderr(run.Dir))
 	s.log.Warn("the runner of the last supervisor cannot be adopted", zap.Int("pid", run.PID), zap.NamedError("reason", err), zap.Stringer("exit", exit))
-	s.lastExit = lastExit(exit)
+	s.lastExit = s.explained(lastExit(exit))
 	s.sup.telemetry.Exited(s.lastExit.Reason)
 	if exit.Record != nil && exit.Record.Reason == rpc.ExitFinished {
 		s.ranFor = exit.Record.At.Sub(run.StartedAt)
@@ -201,22 +212,38 @@ func (s *stream) missed(run store.Runner, err error) {
 		s.finish(exit.Record.Error)
 		return
 	}
-	s.reason = "its runner " + exit.String()
+	s.reason = "its runner " + s.lastExit.String()
+	told := exit.Record != nil && exit.Record.Reason != rpc.ExitFinished
+	if told || errors.Is(err, process.ErrRebooted) {
+		// It was told to end, or went with the system: no failure of the stream.
+		s.publish()
+		return
+	}
 	s.move(eventDie)
 }
 
 // verify asks an adopted runner who it is, for as long as that takes. One that
 // is somebody else, or does not run the stream, is replaced.
 func (s *stream) verify(inst *instance) {
-	identity, err := inst.proc.Identify(s.life)
-	if err != nil {
+	var identity rpc.Identity
+	err := untilAnswered(s.life, inst.proc, func() (err error) {
+		identity, err = inst.proc.Identify(s.life)
+		return err
+	})
+	if err != nil && (s.life.Err() != nil || !inst.alive()) {
 		// It has died, which is noticed elsewhere, or the stream is deleted.
 		return
 	}
 	running := identity.Phase == rpc.PhaseRunning || identity.Phase == rpc.PhaseEnded
-	if running && identity.StreamID == s.id && identity.Instance == inst.token {
+	if err == nil && running && identity.StreamID == s.id && identity.Instance == inst.token {
 		s.sup.telemetry.Adopted("adopted")
-		s.log.Info("adopted runner", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.seen.Load().revision))
+		s.log.Info("adopted runner", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.seen.Load().revision),
+			zap.String("runner", identity.Version))
+		return
+	}
+	select {
+	case <-s.sup.cleared:
+	case <-s.life.Done():
 		return
 	}
 	s.tell(func() {
@@ -224,12 +251,13 @@ func (s *stream) verify(inst *instance) {
 			return
 		}
 		s.sup.telemetry.Adopted("refused")
-		s.log.Warn("the adopted runner does not run the stream and is replaced", zap.Int("pid", inst.proc.PID()))
+		s.log.Warn("the adopted runner does not run the stream and is replaced", zap.Int("pid", inst.proc.PID()), zap.NamedError("answer", err))
 		s.reason = "the runner of the last supervisor did not run it"
 		s.current = nil
 		inst.discard()
+		// That is no failure of the stream, which its policy would count.
 		s.move(eventDie)
-		s.scheduleRestart()
+		s.start()
 	})
 }
 
@@ -240,7 +268,7 @@ func (s *stream) goOn() {
 	case s.state == StatePending:
 		s.start()
 	case s.state == StateBackoff && s.retry == nil:
-		s.scheduleRestart()
+		s.afterDeath()
 	case s.current != nil && s.outdated():
 		if err := s.renew(s.life, s.sup.cfg.Timeouts.Stop); err != nil {
 			s.log.Error("the stream runs on with an older resource", zap.Error(err))

@@ -23,6 +23,9 @@ type revised struct {
 
 // update gives the stream the spec that revise makes of its present one.
 func (s *stream) update(ctx context.Context, revise func(spec) (revised, error), timeout time.Duration) error {
+	if err := s.revert(); err != nil {
+		return err
+	}
 	to, err := revise(s.spec)
 	if err != nil {
 		return err
@@ -116,7 +119,15 @@ func (s *stream) replace(ctx context.Context, inst *instance, to *revised, timeo
 		return nil
 	}
 	if to == nil {
-		s.keepRunner(inst)
+		switch err := s.keepRunner(inst); {
+		case err == nil:
+		case s.outcome != nil || s.state == StateFailed:
+			// The next supervisor would not run it.
+			inst.discard()
+			return err
+		default:
+			s.log.Warn("the store does not know of the runner: a later supervisor will start another", zap.Error(err))
+		}
 	}
 	return s.swap(ctx, inst, back, to != nil, timeout)
 }
@@ -127,6 +138,8 @@ func (s *stream) swap(ctx context.Context, inst *instance, back func(), kept boo
 	s.makeWay(ctx, timeout)
 	if err := ctx.Err(); err != nil {
 		inst.discard()
+		// The next supervisor is not to take it for one that died.
+		s.keepExit()
 		return err
 	}
 	s.move(eventStart)
@@ -160,7 +173,7 @@ func (s *stream) swapInPlace(ctx context.Context, back func(), kept bool, timeou
 	if err != nil {
 		return s.restore(ctx, back, kept, err)
 	}
-	s.keepRunner(inst)
+	s.tryKeepRunner(inst)
 	if err := s.launch(ctx, inst); err != nil {
 		return s.restore(ctx, back, kept, err)
 	}
@@ -182,42 +195,68 @@ func (s *stream) makeWay(ctx context.Context, timeout time.Duration) {
 // applyKept puts a revision into force that the store has already: one member
 // of a set that was kept as a whole.
 func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration) error {
-	back := s.take(revised{m.spec, store.OriginAPI})
+	to := revised{m.spec, store.OriginAPI}
+	if m.sameForEngine && s.current != nil {
+		s.take(to)
+		s.tryKeepRunner(s.current)
+		s.forgive()
+		s.publish()
+		return nil
+	}
 	inst := m.inst
 	if inst == nil {
 		var err error
 		s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, m.spec, s.sup.resources.all(), s.logLevel) })
 		var busy *addressInUseError
 		if errors.As(err, &busy) && s.current != nil && s.current.proc.Listens(ctx, busy.address) {
-			return s.swapInPlace(ctx, back, true, timeout)
+			return s.swapInPlace(ctx, s.take(to), true, timeout)
 		}
 		if err != nil {
-			s.undo(back)
+			s.undo(s.take(to))
 			return err
 		}
 	}
+	back := s.take(to)
 	if s.paused {
 		inst.discard()
 		s.publish()
 		return nil
 	}
-	s.keepRunner(inst)
+	s.tryKeepRunner(inst)
 	return s.swap(ctx, inst, back, true, timeout)
 }
 
 // undo takes a revision back that the store has.
 func (s *stream) undo(back func()) {
-	failed := s.revision
+	s.unreverted = s.revision
 	back()
-	if err := s.sup.keep(failed, s.record(), s.runnerOf(s.current)); err != nil && !errors.Is(err, ErrNotFound) {
-		s.log.Error("the store keeps a revision that did not start", zap.Uint64("revision", failed), zap.Error(err))
+	if err := s.revert(); err != nil && !errors.Is(err, ErrNotFound) {
+		s.log.Error("the store keeps a revision that did not start, until the next change", zap.Uint64("revision", s.unreverted), zap.Error(err))
 	}
+}
+
+// revert takes the revision back that an earlier undo could not.
+func (s *stream) revert() error {
+	if s.unreverted == 0 {
+		return nil
+	}
+	if err := s.sup.keep(s.unreverted, s.record(), s.runnerOf(s.current)); err != nil {
+		return err
+	}
+	s.unreverted = 0
+	return nil
 }
 
 // restore runs the old spec again after its replacement failed with cause.
 func (s *stream) restore(ctx context.Context, back func(), kept bool, cause error) error {
 	if kept {
 		s.undo(back)
+	}
+	if s.outcome != nil {
+		// What has finished is not run again for a change that was not made.
+		s.switching = false
+		s.move(eventFinish)
+		return cause
 	}
 	if err := s.startSpec(ctx); err != nil {
 		s.startFailed(err)
@@ -237,7 +276,7 @@ func (s *stream) retire(timeout time.Duration) {
 		return
 	}
 	began := time.Now()
-	inst.end(timeout, s.log, func() { s.keepOutput(inst.proc.Stderr()) })
+	inst.end(timeout, s.log.With(zap.Uint64("revision", s.revision)), func() { s.keepOutput(inst.proc.Stderr()) })
 	s.sup.telemetry.Stopped(time.Since(began))
 	s.lastExit = lastExit(inst.proc.Exit())
 	s.sup.telemetry.Exited(s.lastExit.Reason)
@@ -249,11 +288,17 @@ func (s *stream) retire(timeout time.Duration) {
 // remove is the end of the stream and of its actor. With purge its files go
 // as well.
 func (s *stream) remove(timeout time.Duration, purge bool) {
+	gaveUp := s.state == StateFailed
 	s.retire(timeout)
+	if !purge {
+		final := s.noRunner()
+		final.GaveUp = gaveUp
+		s.final = &final
+	}
 	s.move(eventStopped)
 	s.sup.forget(s, purge)
 	if purge {
-		s.log.Info("deleted stream")
+		s.log.Info("deleted stream", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision))
 	}
 }
 

@@ -30,15 +30,7 @@ func (s *Supervisor) Close(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	err := s.store.Update(func(tx *store.Tx) error {
-		for _, st := range all {
-			if err := tx.DeleteRunner(st.id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return errors.Join(err, s.handBack(ctx))
+	return errors.Join(s.keepFinals(all), s.handBack(ctx))
 }
 
 // Detach ends the supervisor and leaves every runner running, for the next
@@ -64,6 +56,39 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 	return s.handBack(ctx)
 }
 
+// Abandon is the end of a supervisor that could not begin to serve: runners
+// that it adopted go on for the next one, and those it started are stopped.
+func (s *Supervisor) Abandon(ctx context.Context) error {
+	all := s.closing()
+	var wg sync.WaitGroup
+	for _, st := range all {
+		wg.Go(func() {
+			if v := st.seen.Load(); v != nil && v.current != nil && v.current.adopted {
+				_ = st.release(context.WithoutCancel(ctx))
+				return
+			}
+			stop := context.AfterFunc(ctx, st.killCurrent)
+			defer stop()
+			_ = st.end(context.WithoutCancel(ctx), s.cfg.Timeouts.Shutdown, false)
+		})
+	}
+	wg.Wait()
+	return errors.Join(s.keepFinals(all), s.handBack(ctx))
+}
+
+// keepFinals has the next supervisor know how the streams were left that have
+// ended.
+func (s *Supervisor) keepFinals(all []*stream) error {
+	return s.store.Update(func(tx *store.Tx) error {
+		for _, st := range all {
+			if err := st.keepFinal(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // closing lets no change in any more and returns all streams.
 func (s *Supervisor) closing() []*stream {
 	s.endRoot()
@@ -82,4 +107,20 @@ func (s *Supervisor) handBack(ctx context.Context) error {
 	s.watchers.Wait()
 	s.hub.Close()
 	return errors.Join(s.store.Close(), s.dataDirLock.Close())
+}
+
+// keepFinal has the next supervisor know how a stream was left. One that was
+// released is not touched.
+func (s *stream) keepFinal(tx *store.Tx) error {
+	rec, found, err := tx.Stream(s.id)
+	if err != nil || !found || s.final == nil {
+		return err
+	}
+	if s.outcome != nil && rec.Outcome == nil && rec.Revision == s.revision {
+		rec.Outcome = s.outcome
+		if err := tx.PutStream(rec); err != nil {
+			return err
+		}
+	}
+	return tx.PutRunner(s.id, *s.final)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
 	"penstock/supervisor/logs"
@@ -24,9 +26,12 @@ func (s *Supervisor) Pause(ctx context.Context, id string, ch Change) error {
 		if st.paused {
 			return nil
 		}
+		if err := st.revert(); err != nil {
+			return err
+		}
 		err := st.amend(func(tx *store.Tx, rec *store.Stream) error {
 			rec.Paused, rec.Outcome = true, nil
-			return tx.DeleteRunner(id)
+			return tx.PutRunner(id, st.noRunner())
 		})
 		if err != nil {
 			return err
@@ -35,7 +40,7 @@ func (s *Supervisor) Pause(ctx context.Context, id string, ch Change) error {
 		st.forgive()
 		st.retire(timeout)
 		st.move(eventPaused)
-		st.log.Info("paused stream")
+		st.log.Info("paused stream", zap.Int("pid", st.lastPID), zap.Uint64("revision", st.revision))
 		return nil
 	})
 }
@@ -67,11 +72,11 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 			inst.discard()
 			return err
 		}
-		st.paused = false
+		st.paused, st.reason = false, ""
 		st.move(eventStart)
 		if err := st.launch(ctx, inst); err != nil {
 			st.startFailed(err)
-			return err
+			return fmt.Errorf("it is resumed, and will be started again: %w", err)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -81,10 +82,47 @@ func keepIn(tx *store.Tx, expect uint64, rec store.Stream, run *store.Runner) er
 	return tx.PutRunner(rec.ID, *run)
 }
 
-// unkeep takes a stream out of the store that did not start.
+// unkeep takes a stream out of the store that did not start. Where that fails
+// the next of its id does so.
 func (s *Supervisor) unkeep(id string) {
-	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteStream(id) }); err != nil {
+	err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteStream(id) })
+	s.strays.mark(id, err != nil)
+	if err != nil {
 		s.log.Error("the store keeps a stream that did not start", zap.String("stream", id), zap.Error(err))
+	}
+}
+
+// clearStray takes a stream out of the store that unkeep could not.
+func (s *Supervisor) clearStray(id string) error {
+	if !s.strays.has(id) {
+		return nil
+	}
+	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteStream(id) }); err != nil {
+		return err
+	}
+	s.strays.mark(id, false)
+	return nil
+}
+
+// strayList are the ids that the store has and no stream.
+type strayList struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (l *strayList) has(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ids[id]
+}
+
+func (l *strayList) mark(id string, stray bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if stray {
+		l.ids[id] = true
+	} else {
+		delete(l.ids, id)
 	}
 }
 
@@ -105,20 +143,52 @@ func (s *stream) amend(change func(tx *store.Tx, rec *store.Stream) error) error
 	})
 }
 
+// amendRun is amend for what is true of the present revision only: where the
+// store has a newer one, which is about to be put into force, it changes
+// nothing.
+func (s *stream) amendRun(change func(tx *store.Tx, rec *store.Stream) error) error {
+	return s.amend(func(tx *store.Tx, rec *store.Stream) error {
+		if rec.Revision != s.revision {
+			return nil
+		}
+		return change(tx, rec)
+	})
+}
+
 // keepRunner has the next supervisor find an instance that runs what the store
-// has already. Failing that costs a restart of the stream at that time, which
-// is no reason not to run it now.
-func (s *stream) keepRunner(inst *instance) {
+// has already.
+func (s *stream) keepRunner(inst *instance) error {
 	run := s.runnerOf(inst)
-	if run == nil {
-		return
-	}
-	err := s.amend(func(tx *store.Tx, rec *store.Stream) error {
+	return s.amendRun(func(tx *store.Tx, rec *store.Stream) error {
 		rec.Outcome = nil
+		if run == nil {
+			return tx.DeleteRunner(s.id)
+		}
 		return tx.PutRunner(s.id, *run)
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
+}
+
+// tryKeepRunner is keepRunner where failing it costs a restart of the stream
+// in the next supervisor's time, which is no reason not to run it now.
+func (s *stream) tryKeepRunner(inst *instance) {
+	if err := s.keepRunner(inst); err != nil && !errors.Is(err, ErrNotFound) {
 		s.log.Warn("the store does not know of the runner: a later supervisor will start another", zap.Error(err))
+	}
+}
+
+// noRunner is what the next supervisor is to know of a stream without one.
+func (s *stream) noRunner() store.Runner {
+	return store.Runner{
+		Revision: s.revision, Restarts: s.restarts, LastExit: s.lastExitRecord(), GaveUp: s.state == StateFailed,
+	}
+}
+
+// keepExit has the next supervisor know how the runner ended of a stream that
+// is not started again.
+func (s *stream) keepExit() {
+	err := s.amendRun(func(tx *store.Tx, _ *store.Stream) error { return tx.PutRunner(s.id, s.noRunner()) })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.log.Warn("the store does not know how the runner ended: the next supervisor will not tell", zap.Error(err))
 	}
 }
 
@@ -144,9 +214,9 @@ func lastMetrics(o *store.Outcome) (metrics []rpc.Metric, err error) {
 
 // keepOutcome has the next supervisor know that the stream has finished.
 func (s *stream) keepOutcome() {
-	err := s.amend(func(tx *store.Tx, rec *store.Stream) error {
+	err := s.amendRun(func(tx *store.Tx, rec *store.Stream) error {
 		rec.Outcome = s.outcome
-		return tx.DeleteRunner(s.id)
+		return tx.PutRunner(s.id, s.noRunner())
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		s.log.Warn("the store does not know that the stream finished: a later supervisor will run it again", zap.Error(err))

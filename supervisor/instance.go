@@ -27,6 +27,10 @@ type instance struct {
 	token string
 	// version is that of the runner's binary.
 	version string
+	// adopted says that an earlier supervisor started it.
+	adopted bool
+	// logLevel is the one that it was prepared with.
+	logLevel string
 	// traffic are the requests that it is being sent.
 	traffic traffic
 	// startedAt is when it was ready to run.
@@ -55,13 +59,36 @@ func (s *Supervisor) follow(proc *process.Process) *follower {
 		var finished *rpc.Finished
 		// Why it ends otherwise shows in the process: it is dead, or it was
 		// told to go.
-		_ = proc.Events(ctx, func(e rpc.Event) error {
-			finished = e.Finished
-			return nil
+		_ = untilAnswered(ctx, proc, func() error {
+			return proc.Events(ctx, func(e rpc.Event) error {
+				finished = e.Finished
+				return nil
+			})
 		})
 		f.finished = finished
 	})
 	return f
+}
+
+// askAgain is the pause between two attempts to reach a runner.
+const askAgain = 200 * time.Millisecond
+
+// untilAnswered asks a runner until it has answered or lives no more: one that
+// was stopped for a while loses its connections and is none the worse for it.
+func untilAnswered(ctx context.Context, proc *process.Process, ask func() error) error {
+	for {
+		err := ask()
+		if !errors.Is(err, rpc.ErrUnavailable) {
+			return err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-proc.Exited():
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // deathNotice bounds the wait for the exit of a runner whose connection broke.
@@ -84,11 +111,16 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
-	identity, err := proc.Identify(ctx)
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
+	defer cancel()
+	identity, err := proc.Identify(limited)
 	if err != nil {
 		followed.unwatch()
 		proc.Kill()
-		return nil, fmt.Errorf("asking the runner who it is: %w", err)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: the new runner does not say who it is: %w", ErrUnavailable, err)
 	}
 	return &instance{
 		proc:       proc,
@@ -97,6 +129,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		transport:  socketTransport(prepared.HTTPSocket),
 		token:      req.Instance,
 		version:    identity.Version,
+		logLevel:   logLevel,
 		startedAt:  time.Now(),
 		generation: resources.generation,
 		follower:   followed,

@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
+	"penstock/supervisor/logs"
 	"penstock/supervisor/options"
 	"penstock/supervisor/store"
 )
@@ -40,13 +41,17 @@ func (s *stream) create(ctx context.Context, sp spec, origin store.Origin, ready
 	}
 	s.spec, s.revision, s.changedAt, s.origin = sp, 1, time.Now(), origin
 	if !kept {
+		if err := s.sup.clearStray(s.id); err != nil {
+			ready.discard()
+			return err
+		}
 		if err := s.sup.keep(0, s.record(), s.runnerOf(ready)); err != nil {
 			ready.discard()
 			return err
 		}
 		kept = true
 	} else {
-		s.keepRunner(ready)
+		s.tryKeepRunner(ready)
 	}
 	if s.state, err = next(s.state, eventStart); err != nil {
 		ready.discard()
@@ -66,11 +71,17 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
 	defer cancel()
+	if inst.logLevel != s.logLevel {
+		// It was set while the instance was being prepared.
+		if err := inst.proc.SetLogLevel(ctx, s.logLevel); err != nil {
+			s.log.Warn("the new runner does not take the log level", zap.String("level", s.logLevel), zap.Error(err))
+		}
+	}
 	if err := inst.proc.Run(ctx); err != nil && !diedSoon(inst.proc, err) {
 		inst.discard()
 		return fmt.Errorf("starting the stream: %w", err)
 	}
-	s.current = inst
+	s.current, s.lastPID = inst, inst.proc.PID()
 	s.reason = ""
 	s.switching = false
 	s.last, s.lastProcess, s.outcome = nil, nil, nil
@@ -105,13 +116,13 @@ func (s *stream) ended(inst *instance) {
 	}
 	s.current = nil
 	s.ranFor = time.Since(inst.startedAt)
+	s.keepOutput(inst.proc.Stderr())
 	// The end is told before the process is: nobody is to see a dead process
 	// and not know why.
 	defer func() {
 		inst.transport.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), s.sup.cfg.Timeouts.RPC)
 		defer cancel()
-		s.keepOutput(inst.proc.Stderr())
 		inst.proc.Close(ctx)
 		inst.unwatch()
 	}()
@@ -123,18 +134,34 @@ func (s *stream) ended(inst *instance) {
 		s.finish(finished.Error)
 		return
 	}
-	exit := inst.proc.Exit()
-	s.lastExit = lastExit(exit)
+	s.lastExit = s.explained(lastExit(inst.proc.Exit()))
 	s.sup.telemetry.Exited(s.lastExit.Reason)
-	s.reason = "its runner " + exit.String()
+	s.reason = "its runner " + s.lastExit.String()
 	s.log.Warn("runner died", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
 	s.died()
+}
+
+// explained adds to an exit that says nothing what the stream logged last: a
+// component may end the process with an error in the log.
+func (s *stream) explained(exit *LastExit) *LastExit {
+	if exit.Message != "" || exit.Code <= 0 {
+		return exit
+	}
+	reader, err := logs.Open(s.sup.streamDir(s.id), logs.Query{Tail: 1, Level: "error", Source: logs.SourceLog})
+	if err != nil {
+		return exit
+	}
+	defer reader.Close()
+	if line, err := reader.Next(s.life); err == nil {
+		exit.Message = "the last error in its log: " + line.Text()
+	}
+	return exit
 }
 
 // finish is the end of a stream that has ended by itself.
 func (s *stream) finish(failure string) {
 	s.reason = failure
-	s.log.Info("stream finished", zap.Uint64("revision", s.revision), zap.Duration("ran_for", s.ranFor), zap.String("error", failure))
+	s.log.Info("stream finished", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision), zap.Duration("ran_for", s.ranFor), zap.String("error", failure))
 	if s.spec.options.Restart.Policy == options.PolicyAlways {
 		s.reason = "it finished, and its restart policy is always"
 		s.died()
@@ -153,21 +180,26 @@ func (s *stream) died() {
 	s.move(eventDie)
 	select {
 	case <-s.sup.cleared:
-		s.scheduleRestart()
+		s.afterDeath()
 	default:
 		// The stream goes on once the supervisor has cleared its data folder.
 	}
 }
 
-// scheduleRestart waits before the next start, as the stream's policy has it:
-// not at all the first time, and longer each time after.
-func (s *stream) scheduleRestart() {
-	policy := s.spec.options.Restart
-	switch {
-	case policy.Policy == options.PolicyNever:
+// afterDeath starts a stream again whose runner has died or whose input has
+// ended, if its policy says so.
+func (s *stream) afterDeath() {
+	if s.spec.options.Restart.Policy == options.PolicyNever {
 		s.giveUp("its restart policy is never")
 		return
-	case policy.MaxAttempts > 0 && s.failures >= policy.MaxAttempts:
+	}
+	s.scheduleRestart()
+}
+
+// scheduleRestart waits before the next start: not at all the first time, and
+// longer each time after, until the attempts are used up.
+func (s *stream) scheduleRestart() {
+	if limit := s.spec.options.Restart.MaxAttempts; limit > 0 && s.failures >= limit {
 		s.giveUp(fmt.Sprintf("it was started again %d times in a row", s.failures))
 		return
 	}
@@ -186,7 +218,8 @@ func (s *stream) scheduleRestart() {
 func (s *stream) giveUp(why string) {
 	s.reason += "; " + why
 	s.move(eventGiveUp)
-	s.log.Error("stream failed", zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
+	s.keepExit()
+	s.log.Error("stream failed", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
 }
 
 // newDelays are the waits between attempts, by the stream's own figures where
@@ -257,6 +290,6 @@ func (s *stream) startSpec(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.keepRunner(inst)
+	s.tryKeepRunner(inst)
 	return s.launch(ctx, inst)
 }

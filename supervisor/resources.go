@@ -204,6 +204,8 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 		s.discardAll(members)
 		return err
 	}
+	// What the store has is put into force whatever becomes of the request.
+	ctx = s.root
 	failures := s.applyAll(ctx, members, s.renewMember, s.stopTimeout(ch))
 	// A stream that was changed meanwhile gets the resource all the same.
 	maps.DeleteFunc(failures, func(_ string, err error) bool { return errors.Is(err, ErrConflict) })
@@ -232,7 +234,7 @@ func (s *Supervisor) renewMember(ctx context.Context, m *member, timeout time.Du
 	return m.hand(ctx, func(ctx context.Context) error {
 		st := m.stream
 		switch {
-		case st.revision != m.revision || st.paused:
+		case st.revision != m.revision || st.paused || st.state == StateFinished:
 			if m.inst != nil {
 				m.inst.discard()
 			}
@@ -340,7 +342,7 @@ func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
 
 // DeleteResource removes a resource that nothing uses; else the error is an
 // *InUseError.
-func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
+func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) (err error) {
 	_, end, err := s.beginBulk(ctx)
 	if err != nil {
 		return err
@@ -350,8 +352,18 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
 	if err != nil {
 		return err
 	}
-	inUse := &InUseError{Streams: res.Streams}
-	for other, stored := range s.resources.snapshot() {
+	// It goes first: a stream that is being created from now on cannot have
+	// it, and one that has it already is seen.
+	byID, generation := s.resources.present()
+	s.resources.remove(id, generation)
+	defer func() {
+		if err != nil {
+			s.resources.put(id, byID[id])
+			s.resources.begin(generation)
+		}
+	}()
+	inUse := &InUseError{Streams: s.users(byID)[id]}
+	for other, stored := range byID {
 		if other != id && stored.doc.Mentions(id) {
 			inUse.Resources = append(inUse.Resources, stored.typ+"/"+other)
 		}
@@ -360,13 +372,11 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) error {
 	if len(inUse.Streams) > 0 || len(inUse.Resources) > 0 {
 		return inUse
 	}
-	_, generation := s.resources.present()
-	generation++
-	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteResource(id, generation) }); err != nil {
-		return err
+	err = s.store.Update(func(tx *store.Tx) error { return tx.DeleteResource(res.ID, generation+1) })
+	if err == nil {
+		s.resources.begin(generation + 1)
 	}
-	s.resources.remove(id, generation)
-	return nil
+	return err
 }
 
 // users are the ids of the streams that use each resource, sorted; a stream

@@ -26,7 +26,9 @@ type member struct {
 	// inst is the prepared runner; nil when an address it needs is in use
 	// until others have stopped.
 	inst *instance
-	err  error
+	// sameForEngine says that the stream's own runner will do.
+	sameForEngine bool
+	err           error
 }
 
 // ReplaceAll makes the streams exactly those of set: absent ones are removed,
@@ -66,7 +68,10 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		}
 		v := st.seen.Load()
 		if !v.spec.equal(sp) {
-			members = append(members, &member{id: st.id, stream: st, spec: sp, revision: v.revision})
+			members = append(members, &member{
+				id: st.id, stream: st, spec: sp, revision: v.revision,
+				sameForEngine: v.current != nil && v.spec.sameForEngine(sp),
+			})
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(set)) {
@@ -82,6 +87,8 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		s.discardAll(members)
 		return err
 	}
+	// What the store has is put into force whatever becomes of the request.
+	ctx = s.root
 	failures := s.removeAll(ctx, absent, s.stopTimeout(ch))
 	maps.Copy(failures, s.applyAll(ctx, members, s.applyMember, s.stopTimeout(ch)))
 	if len(failures) > 0 {
@@ -125,6 +132,9 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 	now := time.Now()
 	return s.store.Update(func(tx *store.Tx) error {
 		for _, st := range absent {
+			if !s.owns(st) {
+				continue
+			}
 			if err := tx.DeleteStream(st.id); err != nil {
 				return err
 			}
@@ -135,7 +145,7 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 				return err
 			}
 			m.err = nil
-			if found != (m.stream != nil) || found && rec.Revision != m.revision {
+			if found != (m.stream != nil) || found && (rec.Revision != m.revision || !s.owns(m.stream)) {
 				m.err = ErrConflict
 				continue
 			}
@@ -155,6 +165,9 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 // prepareAll prepares every member. On an error no runner of them is left.
 func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resources resourceList) error {
 	s.each(members, func(m *member) {
+		if m.sameForEngine {
+			return
+		}
 		m.inst, m.err = s.prepare(ctx, m.id, m.spec, resources, m.logLevel())
 		var busy *addressInUseError
 		if errors.As(m.err, &busy) && s.heldByStream(ctx, busy.address) {

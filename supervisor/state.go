@@ -39,9 +39,13 @@ const (
 var transitions = map[State]map[event]State{
 	StatePending: {
 		eventStart: StateStarting, eventStop: StateStopping,
-		eventAdopt: StateRunning, eventDie: StateBackoff, eventFinish: StateFinished, eventPaused: StatePaused,
+		eventAdopt: StateRunning, eventDie: StateBackoff, eventGiveUp: StateFailed, eventFinish: StateFinished, eventPaused: StatePaused,
 	},
-	StateStarting: {eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping},
+	StateStarting: {
+		eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping,
+		// One that had finished, and whose change did not start.
+		eventFinish: StateFinished,
+	},
 	StateRunning:  {eventFinish: StateFinished, eventDie: StateBackoff, eventStop: StateStopping},
 	StateBackoff:  {eventStart: StateStarting, eventGiveUp: StateFailed, eventStop: StateStopping},
 	StateFinished: {eventStop: StateStopping},

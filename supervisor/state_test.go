@@ -13,9 +13,11 @@ func TestNext(t *testing.T) {
 	want := map[State]map[event]State{
 		StatePending: {
 			eventStart: StateStarting, eventStop: StateStopping, eventAdopt: StateRunning,
-			eventDie: StateBackoff, eventFinish: StateFinished, eventPaused: StatePaused,
+			eventDie: StateBackoff, eventGiveUp: StateFailed, eventFinish: StateFinished, eventPaused: StatePaused,
 		},
-		StateStarting: {eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping},
+		StateStarting: {
+			eventStarted: StateRunning, eventFail: StateBackoff, eventFinish: StateFinished, eventStop: StateStopping,
+		},
 		StateRunning:  {eventFinish: StateFinished, eventDie: StateBackoff, eventStop: StateStopping},
 		StateBackoff:  {eventStart: StateStarting, eventGiveUp: StateFailed, eventStop: StateStopping},
 		StateFinished: {eventStop: StateStopping},

@@ -46,6 +46,12 @@ type stream struct {
 	failures int
 	delays   *backoff.ExponentialBackOff
 	retry    <-chan time.Time
+	// unreverted is the revision that the store has, where that could not be
+	// taken back from it; else 0.
+	unreverted uint64
+	// final is what the next supervisor is to know of a stream that was ended
+	// with this one. It may be read once gone is closed.
+	final *store.Runner
 }
 
 // view is what there is to see of a stream. One that is shown never changes.
@@ -60,6 +66,8 @@ type view struct {
 	origin    store.Origin
 	logLevel  string
 	current   *instance
+	// lastPID is the process id of the runner that it had last.
+	lastPID int
 	// switching is true while the runner is being replaced by the next one:
 	// what is sent to the stream had better wait for that.
 	switching bool
@@ -157,6 +165,9 @@ func (s *stream) submit(ctx context.Context, op func(ctx context.Context) error)
 	select {
 	case s.inbox <- func() { result <- op(s.life) }:
 	case <-s.gone:
+		if s.sup.root.Err() != nil {
+			return nil, ErrClosed
+		}
 		return nil, ErrNotFound
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -192,17 +203,20 @@ func (s *stream) tell(op func()) {
 }
 
 // move takes an event and shows the result to everybody.
-func (s *stream) move(e event) {
+func (s *stream) move(e event) { s.moveAt(e, time.Now()) }
+
+// moveAt is move for what was so since an earlier time.
+func (s *stream) moveAt(e event, since time.Time) {
 	from := s.state
 	to, err := next(from, e)
 	if err != nil {
 		s.log.DPanic("stream state", zap.Error(err))
 		return
 	}
-	s.state, s.since = to, time.Now()
+	s.state, s.since = to, since
 	s.publish()
 	told := events.Event{
-		At: s.since, Stream: s.id, From: string(from), State: string(to), Revision: s.revision, Reason: s.reason,
+		At: time.Now(), Stream: s.id, From: string(from), State: string(to), Revision: s.revision, Reason: s.reason,
 	}
 	if s.current != nil {
 		told.PID = s.current.proc.PID()

@@ -40,6 +40,7 @@ type Supervisor struct {
 	// declaring is held while files are put into force.
 	declaring sync.Mutex
 	declared  *declaredFiles
+	strays    strayList
 	// cleared is closed once nothing that an earlier supervisor left is in the
 	// way of new runners.
 	cleared chan struct{}
@@ -101,6 +102,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
 		bulk:        semaphore.NewWeighted(1),
+		strays:      strayList{ids: map[string]bool{}},
 		streams:     map[string]*stream{},
 	}
 	if s.dataDirLock, err = lockDataDir(dataDir); err != nil {
@@ -114,7 +116,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	if s.launcher, err = process.NewLauncher(cfg.Runner, filepath.Join(dataDir, "run"), cfg.Timeouts.Start, s.telemetry.RPC); err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(filepath.Join(dataDir, "state.db")); err != nil {
+	if s.store, err = store.Open(s.storePath()); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -212,6 +214,9 @@ func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, origin 
 		return st.create(ctx, sp, origin, ready, kept)
 	})
 	if err != nil {
+		if ready != nil {
+			ready.discard()
+		}
 		return err
 	}
 	return wait(ctx)
@@ -262,38 +267,6 @@ func (s *Supervisor) forget(st *stream, purge bool) {
 	}
 }
 
-// dropStrayFiles removes the files of an id that no stream has.
-func (s *Supervisor) dropStrayFiles(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, taken := s.streams[id]; !taken {
-		s.dropFiles(id)
-	}
-}
-
-// dropAllStrayFiles removes the files of streams that were being deleted when
-// an earlier supervisor died.
-func (s *Supervisor) dropAllStrayFiles() {
-	// There is no such folder before the first stream.
-	entries, err := os.ReadDir(s.streamDir(""))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.log.Warn("the files of deleted streams cannot be found", zap.Error(err))
-	}
-	for _, entry := range entries {
-		s.dropStrayFiles(entry.Name())
-	}
-}
-
-func (s *Supervisor) dropFiles(id string) {
-	if err := os.RemoveAll(s.streamDir(id)); err != nil {
-		s.log.Warn("the stream's files cannot be removed", zap.String("stream", id), zap.Error(err))
-	}
-}
-
-func (s *Supervisor) streamDir(id string) string {
-	return filepath.Join(s.cfg.DataDir, "streams", id)
-}
-
 // Update replaces a stream's config. When the new one cannot be built the old
 // stream runs on and the error wraps ErrInvalid.
 func (s *Supervisor) Update(ctx context.Context, id string, doc *document.Document, ch Change) error {
@@ -340,7 +313,13 @@ func (s *Supervisor) Delete(ctx context.Context, id string, timeout time.Duratio
 	if err != nil {
 		return err
 	}
-	if err := s.store.Update(func(tx *store.Tx) error { return tx.DeleteStream(id) }); err != nil {
+	err = s.store.Update(func(tx *store.Tx) error {
+		if !s.owns(st) {
+			return fmt.Errorf("stream %q: %w", id, ErrNotFound)
+		}
+		return tx.DeleteStream(id)
+	})
+	if err != nil {
 		return err
 	}
 	return st.end(ctx, s.stopTimeout(Change{Timeout: timeout}), true)
@@ -350,11 +329,24 @@ func (s *Supervisor) Delete(ctx context.Context, id string, timeout time.Duratio
 func (s *Supervisor) find(id string) (*stream, error) {
 	s.mu.RLock()
 	st, ok := s.streams[id]
+	closed := s.closed
 	s.mu.RUnlock()
-	if !ok || st.seen.Load() == nil {
-		return nil, fmt.Errorf("stream %q: %w", id, ErrNotFound)
+	switch {
+	case ok && st.seen.Load() != nil:
+		return st, nil
+	case closed:
+		// It may be one that has been stopped already.
+		return nil, ErrClosed
 	}
-	return st, nil
+	return nil, fmt.Errorf("stream %q: %w", id, ErrNotFound)
+}
+
+// owns says that st is the stream of its id still, and not an earlier one. The
+// store holds no other's as long as it is.
+func (s *Supervisor) owns(st *stream) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.streams[st.id] == st
 }
 
 // all returns all streams, those that are being created too.

@@ -52,6 +52,7 @@ func newServeCommand() *cobra.Command {
 // to drain, which the end of kill cuts short, or leaves them to the next
 // server, as on_exit says; and so whatever way it returns.
 func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, src source, stdout io.Writer, log *zap.Logger) (err error) {
+	served := false
 	// Before anything is touched: a file that cannot be read must not count as
 	// one that is not there any more.
 	declared, failures := src.read(log)
@@ -63,7 +64,13 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 		return err
 	}
 	var server *api.Server
-	defer func() { err = errors.Join(err, shutdown(kill, cfg.Supervisor, server, sup, log)) }()
+	defer func() {
+		if err != nil && server != nil && !served {
+			err = errors.Join(err, giveUp(kill, cfg.Supervisor, server, sup, log))
+			return
+		}
+		err = errors.Join(err, shutdown(kill, cfg.Supervisor, server, sup, log))
+	}()
 	ver, date := buildInfo()
 	if server, err = api.New(cfg.HTTP, sup, log, ver, date); err != nil {
 		return err
@@ -98,6 +105,7 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 		}()
 	}
 
+	served = true
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve() }()
 	streams := len(sup.List())
@@ -161,6 +169,19 @@ func shutdown(kill context.Context, cfg supervisor.Config, server *api.Server, s
 		log.Info("detached: the streams run on, for the next server on this data folder", zap.String("data_dir", cfg.DataDir))
 	default:
 		log.Info("stopped")
+	}
+	return nil
+}
+
+// giveUp is the end of a server that could not begin to serve. Streams that ran
+// before it run on, whatever on_exit says: what is to be mended is not theirs.
+func giveUp(kill context.Context, cfg supervisor.Config, server *api.Server, sup *supervisor.Supervisor, log *zap.Logger) error {
+	ctx, cancel := context.WithTimeout(kill, cfg.Timeouts.Shutdown)
+	defer cancel()
+	err := sup.Abandon(ctx)
+	closeServer(kill, connectionGrace, server, log)
+	if err != nil {
+		return fmt.Errorf("cannot stop cleanly: %w", err)
 	}
 	return nil
 }

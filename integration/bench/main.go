@@ -1,8 +1,9 @@
 // Command bench measures Penstock against the public engine's own streams
 // mode, both as shipped binaries on this machine in the same minutes: how long
 // a stream takes to create, change and delete, what an idle stream costs in
-// memory, and what a request through the server costs. It prints a Markdown
-// table with the ratios. What is measured and how is in docs/benchmarks.md.
+// memory, and what a request through the server costs. Then, of Penstock alone:
+// how soon a stream is back whose process was killed, and what it takes to
+// adopt and to scrape many. It prints a Markdown table with the ratios. What is measured and how is in docs/benchmarks.md.
 //
 //	go run ./integration/bench            # some minutes
 //	go run ./integration/bench -short     # seconds: does it still run?
@@ -65,8 +66,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		measure func(context.Context, *report) error
 	}{
 		{"create, change, delete", b.latency},
+		{"recovery", b.recovery},
 		{"memory of idle streams", b.memory},
 		{"requests through the server", b.throughput},
+		{"many streams", b.fleet},
 	} {
 		b.say("%s", phase.name)
 		if err := phase.measure(ctx, rep); err != nil {

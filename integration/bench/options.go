@@ -19,13 +19,25 @@ type options struct {
 	// Rounds is how often each server's throughput is measured, for Window.
 	Rounds int           `json:"rounds"`
 	Window time.Duration `json:"window_ns"`
+	// Kills is how many runners are killed, one after another.
+	Kills int `json:"kills"`
+	// Adopted is how many streams are adopted at once, and Scraped of how many
+	// the metrics are read; at least as many.
+	Adopted int `json:"adopted"`
+	Scraped int `json:"scraped"`
 	// JSON is the file that gets the report's figures, if any.
 	JSON string `json:"-"`
 }
 
 var (
-	full  = options{Cycles: 60, Streams: 20, Idle: 5 * time.Second, Rounds: 7, Window: 3 * time.Second}
-	short = options{Cycles: 5, Streams: 3, Idle: time.Second, Rounds: 2, Window: 500 * time.Millisecond}
+	full = options{
+		Cycles: 60, Streams: 20, Idle: 5 * time.Second, Rounds: 7, Window: 3 * time.Second,
+		Kills: 60, Adopted: 200, Scraped: 500,
+	}
+	short = options{
+		Cycles: 5, Streams: 3, Idle: time.Second, Rounds: 2, Window: 500 * time.Millisecond,
+		Kills: 3, Adopted: 4, Scraped: 8,
+	}
 )
 
 // parseOptions reads the flags. A flag that is given overrides -short.
@@ -37,6 +49,9 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&opts.Cycles, "cycles", full.Cycles, "streams created, changed and deleted one after another")
 	flags.IntVar(&opts.Streams, "streams", full.Streams, "idle streams whose memory is measured")
 	flags.IntVar(&opts.Rounds, "rounds", full.Rounds, "alternated rounds of throughput")
+	flags.IntVar(&opts.Kills, "kills", full.Kills, "runners killed one after another")
+	flags.IntVar(&opts.Adopted, "adopted", full.Adopted, "streams adopted at once")
+	flags.IntVar(&opts.Scraped, "scraped", full.Scraped, "streams whose metrics are read at once, at least as many as are adopted")
 	flags.StringVar(&opts.JSON, "json", "", "also write the figures to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -49,8 +64,11 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		opts = opts.shortened(given)
 	}
-	if opts.Cycles < 1 || opts.Streams < 1 || opts.Rounds < 1 {
-		return options{}, errors.New("-cycles, -streams and -rounds must be at least 1")
+	if min(opts.Cycles, opts.Streams, opts.Rounds, opts.Kills, opts.Adopted) < 1 {
+		return options{}, errors.New("-cycles, -streams, -rounds, -kills and -adopted must be at least 1")
+	}
+	if opts.Scraped < opts.Adopted {
+		return options{}, errors.New("-scraped must be at least what -adopted is")
 	}
 	return opts, nil
 }
@@ -67,6 +85,15 @@ func (o options) shortened(given map[string]bool) options {
 	}
 	if given["rounds"] {
 		out.Rounds = o.Rounds
+	}
+	if given["kills"] {
+		out.Kills = o.Kills
+	}
+	if given["adopted"] {
+		out.Adopted = o.Adopted
+	}
+	if given["scraped"] {
+		out.Scraped = o.Scraped
 	}
 	return out
 }

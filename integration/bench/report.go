@@ -69,6 +69,11 @@ type report struct {
 	Options options `json:"options"`
 	// Rows compare Penstock, the first, with the reference, the second.
 	Rows []row `json:"rows"`
+	// Recovery compares the time from a runner's death until its stream is
+	// back, the first, with the time that its creation took, the second.
+	Recovery []row `json:"recovery"`
+	// Fleet is of Penstock with many streams.
+	Fleet []row `json:"fleet"`
 	// Answered is how many requests of the load were answered, each of them
 	// with status 200 and the right body: otherwise there is no report.
 	Answered int64 `json:"answered"`
@@ -85,7 +90,11 @@ func newReport(opts options) *report {
 
 // compare adds a measure of both servers.
 func (r *report) compare(measure string, u unit, ours, theirs float64) {
-	r.Rows = append(r.Rows, row{Measure: measure, Unit: u, First: ours, Second: &theirs, Ratio: new(ours / theirs)})
+	r.Rows = append(r.Rows, ratio(measure, u, ours, theirs))
+}
+
+func ratio(measure string, u unit, first, second float64) row {
+	return row{Measure: measure, Unit: u, First: first, Second: &second, Ratio: new(first / second)}
 }
 
 // alone adds a measure that the reference does not have.
@@ -123,6 +132,10 @@ func (r *report) write(w io.Writer) error {
 	fmt.Fprintf(&out, "%d streams one after another; %d idle streams; %d rounds of %s; %d requests, all answered right\n\n",
 		o.Cycles, o.Streams, o.Rounds, o.Window, r.Answered)
 	table(&out, "Penstock", "reference", r.Rows)
+	fmt.Fprintf(&out, "\nRecovery: %d runners killed one after another, against the create of the same stream\n\n", o.Kills)
+	table(&out, "recovery", "create", r.Recovery)
+	out.WriteString("\nMany streams, of Penstock alone\n\n")
+	table(&out, "Penstock", "", r.Fleet)
 	out.WriteString("\nThe noise: the reference against another one, in the same rounds\n\n")
 	table(&out, "reference", "reference", r.Control)
 	_, err := w.Write(out.Bytes())

@@ -43,8 +43,16 @@ func (b *bench) startPenstock(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return b.startPenstockIn(ctx, dir)
+}
+
+// startPenstockIn starts a supervisor whose data folder is below dir, where
+// another may have left its runners. These wait for the next one no longer
+// than for a benchmark that was killed.
+func (b *bench) startPenstockIn(ctx context.Context, dir string) (*server, error) {
 	addrFile := filepath.Join(dir, "address")
-	s, err := b.start("penstock", "serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile, "--data-dir", filepath.Join(dir, "d"))
+	s, err := b.start("penstock", "serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
+		"--data-dir", filepath.Join(dir, "d"), "--set", "orphan_timeout=30s")
 	if err != nil {
 		return nil, err
 	}

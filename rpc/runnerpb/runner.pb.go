@@ -143,8 +143,10 @@ const (
 	// The stream is built and waits for Run.
 	IdentifyResponse_PHASE_PREPARED IdentifyResponse_Phase = 2
 	IdentifyResponse_PHASE_RUNNING  IdentifyResponse_Phase = 3
-	// The stream has ended, by itself or stopped.
+	// The stream has ended by itself.
 	IdentifyResponse_PHASE_ENDED IdentifyResponse_Phase = 4
+	// The stream was told to stop.
+	IdentifyResponse_PHASE_LEAVING IdentifyResponse_Phase = 5
 )
 
 // Enum value maps for IdentifyResponse_Phase.
@@ -155,6 +157,7 @@ var (
 		2: "PHASE_PREPARED",
 		3: "PHASE_RUNNING",
 		4: "PHASE_ENDED",
+		5: "PHASE_LEAVING",
 	}
 	IdentifyResponse_Phase_value = map[string]int32{
 		"PHASE_UNSPECIFIED": 0,
@@ -162,6 +165,7 @@ var (
 		"PHASE_PREPARED":    2,
 		"PHASE_RUNNING":     3,
 		"PHASE_ENDED":       4,
+		"PHASE_LEAVING":     5,
 	}
 )
 
@@ -1716,19 +1720,20 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\bFinished\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x124\n" +
 	"\ametrics\x18\x02 \x03(\v2\x1a.penstock.runner.v1.MetricR\ametrics\"\x11\n" +
-	"\x0fIdentifyRequest\"\xa2\x02\n" +
+	"\x0fIdentifyRequest\"\xb5\x02\n" +
 	"\x10IdentifyResponse\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12@\n" +
 	"\x05phase\x18\x04 \x01(\x0e2*.penstock.runner.v1.IdentifyResponse.PhaseR\x05phase\x12\x10\n" +
-	"\x03pid\x18\x05 \x01(\x03R\x03pid\"g\n" +
+	"\x03pid\x18\x05 \x01(\x03R\x03pid\"z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPHASE_FRESH\x10\x01\x12\x12\n" +
 	"\x0ePHASE_PREPARED\x10\x02\x12\x11\n" +
 	"\rPHASE_RUNNING\x10\x03\x12\x0f\n" +
-	"\vPHASE_ENDED\x10\x04\"*\n" +
+	"\vPHASE_ENDED\x10\x04\x12\x11\n" +
+	"\rPHASE_LEAVING\x10\x05\"*\n" +
 	"\x12SetLogLevelRequest\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\"\x15\n" +
 	"\x13SetLogLevelResponse2\x9c\x05\n" +

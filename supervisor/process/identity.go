@@ -11,6 +11,12 @@ var (
 	// ErrForeign is returned when a process with the recorded id lives but is
 	// not the runner. It is never signalled.
 	ErrForeign = errors.New("the process is not that runner")
+	// ErrRebooted is an ErrGone: the process went with the system.
+	ErrRebooted = fmt.Errorf("%w: the system was started anew since", ErrGone)
+
+	// errDeaf means that the process is the runner, and that nobody can reach
+	// it any more.
+	errDeaf = errors.New("nobody listens on the runner's socket")
 )
 
 // Identity is what the kernel can vouch for of a runner's process, so that a

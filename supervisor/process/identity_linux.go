@@ -7,8 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,7 +45,7 @@ func verify(id Identity, dir string) (*os.File, error) {
 		return nil, err
 	}
 	if boot != id.BootID {
-		return nil, gone("the system was started anew since")
+		return nil, ErrRebooted
 	}
 	pidfd, err := openPidfd(id.PID)
 	switch {
@@ -53,7 +57,14 @@ func verify(id Identity, dir string) (*os.File, error) {
 		return nil, fmt.Errorf("opening process %d: %w: adoption needs Linux 5.3 or newer", id.PID, err)
 	}
 	if err := check(id, filepath.Join(dir, id.Socket)); err != nil {
-		_ = pidfd.Close()
+		defer pidfd.Close()
+		if errors.Is(err, errDeaf) {
+			// It would consume beside the one that takes its place.
+			if err := endDeaf(pidfd, id); err != nil {
+				return nil, fmt.Errorf("ending process %d, on whose socket nobody listens: %w", id.PID, err)
+			}
+			return nil, gone("process %d was ended: nobody listens on its socket", id.PID)
+		}
 		return nil, err
 	}
 	return pidfd, nil
@@ -85,6 +96,9 @@ func check(id Identity, socket string) error {
 	peer, err := listenerOf(socket)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		if startedFor(id.PID, filepath.Dir(socket)) {
+			return fmt.Errorf("%w %s", errDeaf, socket)
+		}
 		return foreign("nobody listens on its socket %s", socket)
 	case err != nil:
 		return fmt.Errorf("connecting to process %d: %w", id.PID, err)
@@ -92,6 +106,12 @@ func check(id Identity, socket string) error {
 		return foreign("process %d of user %d listens on its socket %s", peer.Pid, peer.Uid, socket)
 	}
 	return nil
+}
+
+// startedFor says whether a process was started as the runner of a folder.
+func startedFor(pid int, dir string) bool {
+	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	return err == nil && slices.Contains(strings.Split(string(environ), "\x00"), plugin.EnvUnixSocketDir+"="+dir)
 }
 
 // connectPatience bounds a connection that the kernel alone makes, which takes
@@ -117,4 +137,17 @@ func listenerOf(socket string) (*unix.Ucred, error) {
 		return nil, fmt.Errorf("asking who listens on %s: %w", socket, err)
 	}
 	return peer, nil
+}
+
+// endDeaf kills the process that a pidfd means with its group, and waits until
+// it is gone.
+func endDeaf(pidfd *os.File, id Identity) error {
+	raw, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := raw.Control(func(fd uintptr) { killGroupOf(int(fd), id.PID, id.StartTime) }); err != nil {
+		return err
+	}
+	return awaitEnd(pidfd, time.Now().Add(connectPatience))
 }

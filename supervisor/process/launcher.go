@@ -67,7 +67,7 @@ func (l *Launcher) Start(ctx context.Context) (_ *Process, retErr error) {
 	}
 	dir, err := os.MkdirTemp(l.runDir, "r")
 	if err != nil {
-		return nil, fmt.Errorf("making a runner's folder: %w", err)
+		return nil, fmt.Errorf("making a runner's folder: %w: data_dir must be writable and have space left", err)
 	}
 	started := newChild(l.binary, dir)
 	p := &Process{handle: started, ending: &started.ending}

@@ -49,10 +49,9 @@ func ReadProcess(ctx context.Context, pid int) (Process, error) {
 }
 
 func readProcess(ctx context.Context, pid int32) (Process, error) {
-	p, err := process.NewProcessWithContext(ctx, pid)
-	if err != nil {
-		return Process{}, err
-	}
+	// The library's constructor opens a pidfd and leaves it to the garbage
+	// collector; the reads below find out as well whether there is a process.
+	p := &process.Process{Pid: pid}
 	out := Process{PID: int(pid), PSSBytes: pssBytes(ctx, p)}
 	// Not every system tells this.
 	if fds, err := p.NumFDsWithContext(ctx); err == nil {

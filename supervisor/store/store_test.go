@@ -27,6 +27,7 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 	handle := runner(42)
 	handle.Cgroup, handle.Generation, handle.HTTPSocket = "/penstock/42", 9, "http.sock"
 	handle.Endpoints, handle.Prefix, handle.Restarts = []string{"/in", "/out"}, true, 5
+	handle.GaveUp = true
 	handle.LastExit = []byte(`{"reason":"oom"}`)
 	resource := Resource{Type: "rate_limit", ID: "limit", Config: []byte("local: {}"), Origin: OriginAPI, Generation: 11}
 	declaration := Declaration{Path: "/etc/penstock/orders.yaml", Hash: "c0ffee"}

@@ -107,6 +107,9 @@ type Runner struct {
 	// StartedAt is kept in UTC, to the nanosecond.
 	StartedAt time.Time `json:"started_at"`
 	Restarts  uint64    `json:"restarts,omitempty"`
+	// GaveUp says that there is no runner because the stream's policy allows no
+	// further start; PID is 0 then.
+	GaveUp bool `json:"gave_up,omitempty"`
 	// LastExit is how the stream's runner before this one ended, opaque to the
 	// store.
 	LastExit []byte `json:"last_exit,omitempty"`
