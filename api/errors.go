@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -105,11 +106,34 @@ func textOf(err error) string {
 	return "Error: " + strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
+// streamOf is the id of the stream whose path was asked for, its own endpoints
+// included; empty for none.
+func (s *Server) streamOf(c *fiber.Ctx) string {
+	switch route := c.Route().Path; {
+	case strings.HasPrefix(route, "/streams/:id"):
+		return param(c, "id")
+	case route == "/*" && bodyOf(c) != nil:
+		// What cannot be made a request to a stream has none.
+		r, err := outgoing(context.Background(), c, bodyOf(c))
+		if err != nil {
+			return ""
+		}
+		if id, err := s.streams.Owner(r); err == nil {
+			return id
+		}
+	}
+	return ""
+}
+
 // answerError is fiber's error handler.
 func (s *Server) answerError(c *fiber.Ctx, err error) error {
 	status := statusOf(err)
 	if status >= fiber.StatusInternalServerError {
-		s.log.Error("request failed", zap.String("method", c.Method()), zap.String("path", c.Path()), zap.Error(err))
+		fields := []zap.Field{zap.String("method", c.Method()), zap.String("path", c.Path()), zap.Error(err)}
+		if id := s.streamOf(c); id != "" {
+			fields = append(fields, zap.String("stream", id))
+		}
+		s.log.Error("request failed", fields...)
 	}
 	c.Status(status)
 	var (

@@ -17,6 +17,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"penstock/supervisor"
 	"penstock/supervisor/document"
@@ -142,6 +144,43 @@ func TestAnswersOfErrors(t *testing.T) {
 			assert.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"))
 		})
 	}
+}
+
+func TestFailuresAreLoggedWithTheirStream(t *testing.T) {
+	core, logged := observer.New(zap.ErrorLevel)
+	streams := behind(t, http.NotFound)
+	server, err := New(testConfig(), streams, zap.New(core), "", "")
+	require.NoError(t, err)
+	addr, err := server.Listen()
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve() }()
+	t.Cleanup(func() {
+		assert.NoError(t, server.Shutdown(context.Background()))
+		assert.NoError(t, <-served)
+	})
+	streams.failWith(errors.New("the runner is broken"))
+	for _, test := range []struct {
+		request string
+		stream  any
+	}{
+		{"POST /streams/a", "a"},
+		{"POST /streams/a%2eb/restart", "a.b"},
+		{"GET /benthos/streams/a/stats", "a"},
+		{"POST /foo/post", "foo"},
+		{"POST /streams", nil},
+		{"POST /resources/cache/a", nil},
+	} {
+		method, path, _ := strings.Cut(test.request, " ")
+		got := call(t, addr.String(), method, path, "{}")
+		require.GreaterOrEqual(t, got.StatusCode, 500, test.request)
+		entries := logged.TakeAll()
+		require.Len(t, entries, 1, test.request)
+		assert.Equal(t, "request failed", entries[0].Message)
+		assert.Equal(t, test.stream, entries[0].ContextMap()["stream"], test.request)
+	}
+	assert.Equal(t, http.StatusNotFound, call(t, addr.String(), "GET", "/bar/post", "").StatusCode)
+	assert.Empty(t, logged.All())
 }
 
 func TestLintAnswerHasBothKeys(t *testing.T) {

@@ -213,9 +213,10 @@ func attempts() map[string][]attempt {
 		full     = attempt{err: fmt.Errorf("creating: %w", supervisor.ErrFull)}
 		conflict = attempt{err: failures(map[string]error{"a": supervisor.ErrConflict})}
 		deleted  = attempt{err: failures(map[string]error{"a": supervisor.ErrNotFound})}
+		lint     = attempt{err: &supervisor.LintError{Lints: []string{"(1,1) x"}}}
 		config   = []attempt{
 			{err: supervisor.ErrInvalid},
-			{err: &supervisor.LintError{Lints: []string{"(1,1) x"}}},
+			lint,
 			{body: "a: ["},
 			{body: configOf(2000)},
 			broken,
@@ -237,10 +238,10 @@ func attempts() map[string][]attempt {
 		"GET /streams/{id}/stats":       {missing, broken, {err: supervisor.ErrUnavailable}, {query: "?format=x"}},
 		"GET /streams/{id}/status":      {missing},
 		"POST /streams/{id}/pause":      {missing, closed, full},
-		"POST /streams/{id}/resume":     {missing, closed, full, broken, {err: supervisor.ErrInvalid}},
-		"POST /streams/{id}/restart":    {missing, closed, full, broken, {err: supervisor.ErrInvalid}, {err: supervisor.ErrPaused}},
+		"POST /streams/{id}/resume":     {missing, closed, full, broken, {err: supervisor.ErrInvalid}, lint},
+		"POST /streams/{id}/restart":    {missing, closed, full, broken, {err: supervisor.ErrInvalid}, lint, {err: supervisor.ErrPaused}},
 		"GET /streams/{id}/revisions":   {missing, broken},
-		"POST /streams/{id}/rollback":   {missing, closed, full, broken, {err: &supervisor.LintError{Lints: []string{"(1,1) x"}}}, {query: "?revision=x"}, {query: "?revision=9"}},
+		"POST /streams/{id}/rollback":   {missing, closed, full, broken, lint, {query: "?revision=x"}, {query: "?revision=9"}},
 		"GET /streams/{id}/events":      {missing},
 		"GET /streams/{id}/logs":        {missing, broken, {query: "?tail=x"}, {query: "?format=ndjson"}},
 		"PUT /streams/{id}/log-level":   {missing, closed, full, {body: "loud"}, {body: strings.Repeat(" ", 2000)}},

@@ -266,13 +266,8 @@ func driveRouter(t *testing.T, run *exampleRun, told []string) {
 }
 
 func driveSteady(t *testing.T, run *exampleRun, told []string) {
-	require.Len(t, told, 1)
-	text, before, _ := strings.Cut(told[0], "\n")
-	if before == "" {
-		// The answer to the post ends without a line break.
-		text, before = `{"square":4}`, strings.TrimPrefix(told[0], `{"square":4}`)
-	}
-	assert.JSONEq(t, `{"square":4}`, text)
+	require.Len(t, told, 2)
+	assert.JSONEq(t, `{"square":4}`, told[0])
 	type steadyStatus struct {
 		State    string
 		PID      int
@@ -280,7 +275,7 @@ func driveSteady(t *testing.T, run *exampleRun, told []string) {
 		LastExit *struct{ Reason, Signal string } `json:"last_exit"`
 	}
 	var first steadyStatus
-	require.NoError(t, json.Unmarshal([]byte(before), &first), before)
+	require.NoError(t, json.Unmarshal([]byte(told[1]), &first))
 	assert.Equal(t, "running", first.State)
 	require.NoError(t, syscall.Kill(first.PID, syscall.SIGKILL))
 	await(t, changeTimeout, "the next runner", func() error {

@@ -104,7 +104,7 @@ func TestUpgradeRolling(t *testing.T) {
 		assert.NotEqual(t, before[id], after[id], id)
 	}
 	assert.Len(t, r.runners(), len(ids))
-	assert.Contains(t, upgrade(t, r, "--rolling"), "0 of 6 streams were restarted")
+	assert.Contains(t, upgrade(t, r, "--rolling"), "none of 6 streams has to be restarted")
 
 	served := requests.sum()
 	wrong, failed := requests.outside(stopping, pong)

@@ -43,7 +43,7 @@ func openLogs(dir, streamID string, level slog.Leveler, megabytes int) (*logFile
 		log:    rotated(filepath.Join(dir, "stream.log"), megabytes),
 		output: rotated(filepath.Join(dir, "output.log"), megabytes),
 	}
-	f.logger = slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: level})).With("stream", streamID)
+	f.logger = slog.New(newUniqueKeys(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: level}), streamID))
 
 	read, write, err := os.Pipe()
 	if err != nil {

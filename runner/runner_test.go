@@ -168,7 +168,7 @@ func TestIdentifyInEveryPhase(t *testing.T) {
 	drained, err := p.Stop(ctx, patience)
 	require.NoError(t, err)
 	assert.True(t, drained)
-	assert.Equal(t, rpc.PhaseEnded, p.phase(t))
+	assert.Equal(t, rpc.PhaseLeaving, p.phase(t))
 	record, ok := p.record(t)
 	require.True(t, ok)
 	assert.Equal(t, rpc.ExitStopped, record.Reason)

@@ -71,7 +71,7 @@ func (s *Supervisor) clear(streams []*stream, keep []string) {
 
 // unusable names the file whose contents cannot be read.
 func (s *Supervisor) unusable(err error) error {
-	return fmt.Errorf("%w: %s: %w: put a backup of the file in its place, or move it away to start without streams",
+	return fmt.Errorf("%w: %s: %w: put a backup of the file in its place, or move it away to begin without streams, which ends those that still run and removes their logs",
 		store.ErrCorrupt, s.storePath(), err)
 }
 

@@ -5,7 +5,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
+
+// clearAddr removes the file at path, which may tell the address of a server
+// that was killed: whoever waits for the file must not read that one. An empty
+// path is none.
+func clearAddr(path string) error {
+	if path == "" {
+		return nil
+	}
+	// Unlike os.Remove, this leaves folders alone.
+	if err := syscall.Unlink(path); err != nil && !errors.Is(err, syscall.ENOENT) {
+		return fmt.Errorf("cannot remove --addr-file %s, which an earlier server wrote: %w", path, err)
+	}
+	return nil
+}
 
 // writeAddr puts addr into the file at path, all at once: whoever sees the file
 // sees all of it.

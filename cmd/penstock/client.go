@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,11 +37,44 @@ func (c *client) register(flags *pflag.FlagSet) {
 type refusedError struct {
 	status int
 	text   string
+	// tokenFile is where the token that was sent is from, empty for none.
+	tokenFile string
 }
 
-// Error is what the server says.
+// Error is what the server says, and what to do about a token.
 func (e *refusedError) Error() string {
-	return fmt.Sprintf("the server answers %d: %s", e.status, e.text)
+	text := fmt.Sprintf("the server answers %d: %s", e.status, e.text)
+	switch {
+	case e.status != http.StatusUnauthorized:
+	case e.tokenFile == "":
+		text += ": name the file that holds it by --token-file"
+	default:
+		text += fmt.Sprintf(": --token-file %s holds another one", e.tokenFile)
+	}
+	return text
+}
+
+// endpoint is the URL of a path of the server at base, as --url has it.
+func endpoint(base, path string) (string, error) {
+	server, err := url.Parse(base)
+	switch {
+	case !strings.Contains(base, "://"):
+		// It may be a URL of another kind: localhost:4195 has a scheme.
+		return "", fmt.Errorf("--url %q is no URL of a server: write http://%s", base, cmp.Or(base, "HOST:PORT"))
+	case err != nil:
+		return "", fmt.Errorf("--url %q is no URL: %w", base, errors.Unwrap(err))
+	case server.Scheme != "http" && server.Scheme != "https", server.Host == "":
+		return "", fmt.Errorf("--url %q is no URL of a server: write http://HOST:PORT", base)
+	}
+	return server.JoinPath(path).String(), nil
+}
+
+// positive says that a --timeout leaves time for anything.
+func positive(timeout time.Duration) error {
+	if timeout <= 0 {
+		return fmt.Errorf("--timeout is %s: it must be longer than 0", timeout)
+	}
+	return nil
 }
 
 // answerBytes bounds what is read of an answer.
@@ -49,15 +83,15 @@ const answerBytes = 64 << 20
 // call makes a request and decodes the answer's JSON into a value that is not
 // nil. The error is a *refusedError for a status other than 200.
 func (c *client) call(ctx context.Context, method, path string, into any) error {
-	target, err := url.JoinPath(c.base, path)
+	target, err := endpoint(c.base, path)
 	if err != nil {
-		return fmt.Errorf("--url %q is no URL: %w", c.base, err)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
-		return fmt.Errorf("--url %q is no URL: %w", c.base, err)
+		return fmt.Errorf("making the request %s %s: %w", method, target, err)
 	}
 	if c.tokenFile != "" {
 		token, err := os.ReadFile(c.tokenFile)
@@ -76,7 +110,7 @@ func (c *client) call(ctx context.Context, method, path string, into any) error 
 		return fmt.Errorf("the answer to %s %s broke off: %w", method, target, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return &refusedError{resp.StatusCode, strings.Join(strings.Fields(string(body)), " ")}
+		return &refusedError{resp.StatusCode, strings.Join(strings.Fields(string(body)), " "), c.tokenFile}
 	}
 	if into == nil {
 		return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -39,12 +40,18 @@ func (s source) read(log *zap.Logger) (supervisor.Declarations, []failure) {
 	return declared, append(failures, failed...)
 }
 
+// errEmpty is for a file that is being written, as a rule.
+var errEmpty = errors.New("the file is empty: write the stream's config into it, or remove it")
+
 func readConfig(path string) ([]byte, *document.Document, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	doc, err := document.Parse(text)
+	if err == nil && doc.Value() == nil {
+		return nil, nil, errEmpty
+	}
 	return text, doc, err
 }
 

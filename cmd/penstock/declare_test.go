@@ -55,6 +55,8 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	put(t, "s/good.yaml", "input: {}\n")
 	put(t, "s/bad.yaml", "input: [")
+	put(t, "s/empty.yaml", "\n# input: {}\n")
+	put(t, "s/object.yaml", "{}")
 	put(t, "r/good.yaml", "cache_resources: [{label: c, memory: {}}]\n")
 	put(t, "r/twice.yaml", "cache_resources: [{label: c, memory: {}}]\n")
 	put(t, "r/odd.yaml", "caches: []\n")
@@ -62,16 +64,16 @@ func TestEveryFailureIsNamed(t *testing.T) {
 	declared, failures := source{
 		args: []string{"s", "absent.yaml"}, resources: []string{"r/*.yaml", "absent-too.yaml", "[.yaml"},
 	}.read(zap.NewNop())
-	assert.Equal(t, map[string]string{"good": "input: {}\n"}, defines(declared), "the rest is there")
+	assert.Equal(t, map[string]string{"good": "input: {}\n", "object": "{}"}, defines(declared), "the rest is there")
 	err := joined(failures)
 	for _, want := range []string{
-		"s/bad.yaml: yaml: line 1", "s/dangling.yaml: open", "stat absent.yaml", "open absent-too.yaml",
+		"s/bad.yaml: yaml: line 1", "s/empty.yaml: the file is empty: ", "s/dangling.yaml: open", "stat absent.yaml", "open absent-too.yaml",
 		`resource label "c" is given twice, by r/good.yaml and by r/twice.yaml: rename one`,
 		`r/odd.yaml: line 1, column 1: unknown key "caches"`, `cannot expand the glob "[.yaml"`,
 	} {
 		assert.ErrorContains(t, err, want)
 	}
-	assert.Len(t, failures, 7)
+	assert.Len(t, failures, 8)
 }
 
 func TestWhatCannotBeReadIsKept(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,9 @@ func newHealthcheckCommand() *cobra.Command {
 		Long:  "Asks a server for /ping. The exit code is 0 when it answers 200 in time, else 1.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := positive(timeout); err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			return ping(ctx, base)
@@ -30,13 +32,13 @@ func newHealthcheckCommand() *cobra.Command {
 }
 
 func ping(ctx context.Context, base string) error {
-	target, err := url.JoinPath(base, "ping")
+	target, err := endpoint(base, "/ping")
 	if err != nil {
-		return fmt.Errorf("--url %q is no URL: %w", base, err)
+		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return fmt.Errorf("--url %q is no URL: %w", base, err)
+		return fmt.Errorf("making the request GET %s: %w", target, err)
 	}
 	// A transport of its own, since the default one obeys HTTP_PROXY.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

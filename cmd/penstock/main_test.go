@@ -16,6 +16,8 @@ import (
 
 func TestErrorsAreOneLineAndExitCodeOne(t *testing.T) {
 	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.yaml")
+	put(t, empty, "")
 	for _, test := range []struct {
 		name string
 		args []string
@@ -29,6 +31,10 @@ func TestErrorsAreOneLineAndExitCodeOne(t *testing.T) {
 		{"absent stream file", []string{"serve", "--data-dir", dir, filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
 		{"unknown action at exit", []string{"serve", "--data-dir", dir, "--on-exit", "leave"}, `on_exit is "leave": it must be stop or detach`},
 		{"nothing to watch", []string{"serve", "--data-dir", dir, "--watch"}, "--watch has nothing to watch"},
+		{"empty stream file", []string{"serve", "--data-dir", dir, empty}, empty + ": the file is empty: write the stream's config into it"},
+		{"no time to restart", []string{"upgrade", "--timeout", "0s"}, "--timeout is 0s: it must be longer than 0"},
+		{"less than no time to restart", []string{"upgrade", "--rolling", "--timeout=-1s"}, "--timeout is -1s: it must be longer than 0"},
+		{"no time to answer", []string{"healthcheck", "--timeout", "0"}, "--timeout is 0s: it must be longer than 0"},
 		{"upgrade takes no argument", []string{"upgrade", "x"}, `unknown command "x"`},
 		{"version takes no argument", []string{"version", "x"}, `unknown command "x"`},
 	} {
@@ -83,6 +89,38 @@ func TestHealthcheck(t *testing.T) {
 			assert.Contains(t, stderr.String(), test.want)
 		})
 	}
+}
+
+// Every verb that asks a server says what a URL has to be.
+func TestURLsOfServers(t *testing.T) {
+	for _, test := range []struct{ url, want string }{
+		{"127.0.0.1:4195", `--url "127.0.0.1:4195" is no URL of a server: write http://127.0.0.1:4195`},
+		{"localhost:4195", `--url "localhost:4195" is no URL of a server: write http://localhost:4195`},
+		{"[::1]:4195", `--url "[::1]:4195" is no URL of a server: write http://[::1]:4195`},
+		{"", `--url "" is no URL of a server: write http://HOST:PORT`},
+		{"unix:///run/x", `--url "unix:///run/x" is no URL of a server: write http://HOST:PORT`},
+		{"http:///streams", `--url "http:///streams" is no URL of a server: write http://HOST:PORT`},
+		{"http://host:port", `--url "http://host:port" is no URL: invalid port ":port" after host`},
+	} {
+		for _, verb := range []string{"status", "upgrade", "healthcheck"} {
+			var stdout, stderr strings.Builder
+			assert.Equal(t, 1, run([]string{verb, "--url", test.url}, &stdout, &stderr))
+			assert.Equal(t, "penstock: "+test.want+"\n", stderr.String(), verb)
+		}
+	}
+}
+
+func TestClearAddr(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "addr")
+	require.NoError(t, writeAddr(path, "127.0.0.1:80"))
+	require.NoError(t, clearAddr(path))
+	require.NoFileExists(t, path)
+	assert.NoError(t, clearAddr(path), "there is none")
+	assert.NoError(t, clearAddr(filepath.Join(dir, "absent", "addr")), "there is none")
+	assert.NoError(t, clearAddr(""), "none is asked for")
+	assert.ErrorContains(t, clearAddr(dir), "cannot remove --addr-file "+dir)
+	assert.DirExists(t, dir)
 }
 
 func TestWriteAddr(t *testing.T) {

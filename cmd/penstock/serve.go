@@ -76,6 +76,9 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 		return err
 	}
 
+	if err := clearAddr(flags.addrFile); err != nil {
+		return err
+	}
 	// Before the first stream runs: an address that is taken must not cost a
 	// stream's input. Who connects from now on is answered once it serves.
 	addr, err := server.Listen()

@@ -29,6 +29,9 @@ func newUpgradeCommand() *cobra.Command {
 			"paused stream, and one that has ended, start with the new version anyway.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := positive(u.timeout); err != nil {
+				return err
+			}
 			u.out = cmd.OutOrStdout()
 			// A restart takes as long as the stream takes to drain.
 			u.client.timeout = u.timeout
@@ -78,12 +81,12 @@ func (u *upgrade) run(ctx context.Context) error {
 		fmt.Fprintf(u.out, "%s  %s\n", id, line)
 	}
 	switch {
+	case u.restarted == 0:
+		fmt.Fprintf(u.out, "none of %d streams has to be restarted for version %s\n", len(ids), u.version)
 	case u.rolling:
 		fmt.Fprintf(u.out, "%d of %d streams were restarted with version %s\n", u.restarted, len(ids), u.version)
-	case u.restarted > 0:
-		fmt.Fprintf(u.out, "%d of %d streams would be restarted with version %s: add --rolling\n", u.restarted, len(ids), u.version)
 	default:
-		fmt.Fprintf(u.out, "none of %d streams has to be restarted for version %s\n", len(ids), u.version)
+		fmt.Fprintf(u.out, "%d of %d streams would be restarted with version %s: add --rolling\n", u.restarted, len(ids), u.version)
 	}
 	return nil
 }

@@ -109,9 +109,12 @@ func TestUpgradeRestartsWhatIsOfAnotherVersion(t *testing.T) {
 		`d  has no runner: finished\ne  has no runner: paused\n2 of 5 streams were restarted with version v2\n$`, out)
 	assert.Equal(t, []string{"a", "c"}, f.restarted)
 
-	code, out, _ = f.command("upgrade")
-	assert.Equal(t, 0, code)
-	assert.True(t, strings.HasSuffix(out, "none of 5 streams has to be restarted for version v2\n"), out)
+	for _, args := range [][]string{{"upgrade"}, {"upgrade", "--rolling"}} {
+		code, out, _ = f.command(args...)
+		assert.Equal(t, 0, code)
+		assert.True(t, strings.HasSuffix(out, "\nnone of 5 streams has to be restarted for version v2\n"), out)
+	}
+	assert.Equal(t, []string{"a", "c"}, f.restarted)
 	code, _, _ = f.command("upgrade", "--rolling", "--all")
 	assert.Equal(t, 0, code)
 	assert.Equal(t, []string{"a", "c", "a", "b", "c"}, f.restarted)
@@ -188,9 +191,13 @@ func TestUpgradeSendsTheToken(t *testing.T) {
 	f.token = "s3cret"
 	code, _, errs := f.command("upgrade")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, errs, "the server answers 401: Error: send the bearer token")
+	assert.Contains(t, errs, "the server answers 401: Error: send the bearer token: name the file that holds it by --token-file\n")
 
 	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte("another\n"), 0o600))
+	code, _, errs = f.command("status", "--token-file", file)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, errs, ": --token-file "+file+" holds another one\n")
 	require.NoError(t, os.WriteFile(file, []byte("s3cret\n"), 0o600))
 	code, _, errs = f.command("upgrade", "--token-file", file)
 	assert.Equal(t, 0, code, errs)

@@ -39,7 +39,8 @@ type Exit struct {
 	// when nobody knows.
 	At time.Time
 	// Message is the beginning of a panic, or else the first line, of what the
-	// process wrote to its standard error; at most 1 KiB.
+	// process wrote to its standard error: whole lines, as many as there are in
+	// 1 KiB, or that much of one line.
 	Message string
 	// Record is what the runner left about the end of its stream; nil when
 	// it left nothing.

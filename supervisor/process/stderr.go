@@ -92,10 +92,16 @@ func hasGoroutine(lines []string) bool {
 	return false
 }
 
-// clip cuts a text to the length of a message, between two characters.
+// clip cuts a text to the length of a message: after its last line that fits
+// or, where not even the first one does, between two characters.
 func clip(text string) string {
 	if len(text) > maxMessage {
-		text = text[:maxMessage]
+		// A line may end just where the message does.
+		end := strings.LastIndexByte(text[:maxMessage+1], '\n')
+		if end < 0 {
+			end = maxMessage
+		}
+		text = strings.TrimRight(text[:end], "\n")
 	}
 	return strings.ToValidUTF8(text, "")
 }

@@ -23,6 +23,12 @@ func TestLastWords(t *testing.T) {
 			"panic: one\n\ngoroutine 7 [running]:\n" + strings.TrimSuffix(frames(1), "\n"),
 		},
 		"fatal error": {"fatal error: all goroutines are asleep - deadlock!\n", "fatal error: all goroutines are asleep - deadlock!"},
+		"long lines": {
+			"panic: one\n\ngoroutine 7 [running]:\n" + strings.Repeat("main.f("+strings.Repeat("0x1d, ", 60)+"...)\n\t/main.go:1 +0x1d\n", 9),
+			"panic: one\n\ngoroutine 7 [running]:\n" + strings.TrimSuffix(strings.Repeat("main.f("+strings.Repeat("0x1d, ", 60)+"...)\n\t/main.go:1 +0x1d\n", 2), "\n"),
+		},
+		"a line that just fits":      {"panic: " + strings.Repeat("x", maxMessage-7) + "\ny\n", "panic: " + strings.Repeat("x", maxMessage-7)},
+		"a second line that is long": {"panic: one\n\n\t" + strings.Repeat("x", maxMessage) + "\n", "panic: one"},
 		// 1023 bytes, and then a character of two that does not fit.
 		"long": {"panic: " + strings.Repeat("x", 1016) + "é\n", "panic: " + strings.Repeat("x", 1016)},
 	} {

@@ -56,7 +56,7 @@ func explain(path string, err error) error {
 	case errors.As(err, &newer):
 		return fmt.Errorf("%w: %s: %w; it was left as it is: start the newer Penstock that wrote it, or put a backup in its place", ErrCorrupt, path, err)
 	case errors.As(err, &harm):
-		return fmt.Errorf("%w: %s: %w; it was left as it is: put a backup in its place, or move it away to begin without streams", ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w; it was left as it is: put a backup in its place, or move it away to begin without streams, which ends those that still run and removes their logs", ErrCorrupt, path, err)
 	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
 		return fmt.Errorf("%w: %s", ErrClosed, path)
 	case isFull(err):
