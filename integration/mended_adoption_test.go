@@ -2,10 +2,7 @@ package integration
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,9 +16,7 @@ import (
 type leavingRunner struct {
 	*restartable
 	sink *heldSink
-	// cut counts the deliveries that were given up.
-	cut *atomic.Int64
-	pid int
+	pid  int
 }
 
 // buffered is how many messages a leavingRunner has.
@@ -30,20 +25,14 @@ const buffered = 5
 // newLeavingRunner makes one of a stream with the id a that takes POSTs.
 func newLeavingRunner(t *testing.T) *leavingRunner {
 	t.Helper()
-	l := &leavingRunner{sink: newHeldSink(t), restartable: newRestartable(t), cut: &atomic.Int64{}}
-	watched := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.sink.ServeHTTP(w, r)
-		if r.Context().Err() != nil {
-			l.cut.Add(1)
-		}
-	}))
-	t.Cleanup(watched.Close)
-	l.start(t)
+	l := &leavingRunner{restartable: newRestartable(t), sink: newHeldSink(t)}
+	// The time is what a runner may take to drain.
+	l.start(t, "--set", "timeouts.shutdown=4s")
 	l.expect(t, 200, "POST", "/streams/a", fmt.Sprintf(`
 input: {http_server: {path: /post}}
 buffer: {memory: {}}
 output: {http_client: {url: '%s', verb: POST, timeout: 1m, max_in_flight: 1}}
-`, watched.URL))
+`, l.sink.URL))
 	for range buffered {
 		l.expect(t, 200, "POST", "/a/post", "x")
 	}
@@ -88,15 +77,40 @@ func (l *leavingRunner) assertRunsAnew(t *testing.T) {
 }
 
 // TestAdoptionOfALeavingRunner: a runner that was told to stop is not adopted
-// as one that runs.
+// as one that runs. It may drain, no longer than any stop may take, and is
+// replaced then.
 func TestAdoptionOfALeavingRunner(t *testing.T) {
 	t.Parallel()
-	l := newLeavingRunner(t)
-	l.start(t)
-	l.assertRunsAnew(t)
-	assert.Equal(t, map[string]float64{"refused": 1}, positive(l.adoptions(t)))
-	close(l.sink.open)
-	l.stop(t)
+	for name, c := range map[string]struct {
+		stop   string
+		drains bool
+	}{
+		"drains":       {"20s", true},
+		"never drains": {"1s", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLeavingRunner(t)
+			l.start(t, "--set", "timeouts.stop="+c.stop)
+			await(t, changeTimeout, "it to be refused", func() error {
+				if got := positive(l.adoptions(t)); got["refused"] != 1 || len(got) > 1 {
+					return fmt.Errorf("the adoptions are %v", got)
+				}
+				return nil
+			})
+			if c.drains {
+				close(l.sink.open)
+				l.sink.awaitAccepted(t, buffered)
+			}
+			l.assertRunsAnew(t)
+			if c.drains {
+				l.sink.awaitAccepted(t, buffered+1)
+			} else {
+				close(l.sink.open)
+			}
+			l.stop(t)
+		})
+	}
 }
 
 // TestAdoptionAfterADrain: a supervisor that dies while a runner drains does
@@ -104,8 +118,8 @@ func TestAdoptionOfALeavingRunner(t *testing.T) {
 func TestAdoptionAfterADrain(t *testing.T) {
 	t.Parallel()
 	l := newLeavingRunner(t)
-	assert.Never(t, func() bool { return l.cut.Load() > 0 || ended(l.pid) == nil }, time.Second, 20*time.Millisecond,
-		"the drain was cut short")
+	// One whose drain is cut short gives the delivery up that it is at.
+	assert.Never(t, func() bool { return l.sink.began.Load() > 1 || ended(l.pid) == nil }, time.Second, 20*time.Millisecond)
 	close(l.sink.open)
 	l.sink.awaitAccepted(t, buffered)
 	await(t, changeTimeout, "the runner's end", func() error { return ended(l.pid) })
@@ -120,6 +134,51 @@ func TestAdoptionAfterADrain(t *testing.T) {
 	l.stop(t)
 }
 
+// longStopped is a supervisor that has found its runners stopped.
+type longStopped struct {
+	*restartable
+	// sink is where the stream ending posts its messages.
+	sink *counter
+	args []string
+	// pids are the runners, by stream: lasting and ending.
+	pids map[string]int
+}
+
+// longStoppedMessages is how many messages the stream ending has.
+const longStoppedMessages = 8
+
+func newLongStopped(t *testing.T, orphanTimeout string) *longStopped {
+	t.Helper()
+	l := &longStopped{
+		restartable: newRestartable(t), sink: newCounter(t), pids: map[string]int{},
+		args: []string{"--set", "orphan_timeout=" + orphanTimeout},
+	}
+	l.start(t, l.args...)
+	l.expect(t, 200, "POST", "/streams/lasting", echo("lasting"))
+	l.expect(t, 200, "POST", "/streams/ending", fmt.Sprintf(`
+input: {generate: {count: %d, interval: 500ms, mapping: 'root = "x"'}}
+output: {http_client: {url: '%s', verb: POST, timeout: 1h}}
+`, longStoppedMessages, l.sink.URL))
+	l.sink.awaitPosts(t, 2)
+	for _, id := range []string{"lasting", "ending"} {
+		l.pids[id] = mustStatus(t, l.client, id).PID
+	}
+	t.Cleanup(l.goOn)
+	for _, pid := range l.pids {
+		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	}
+	l.kill9(t)
+	l.start(t, l.args...)
+	return l
+}
+
+// goOn lets the runners go on.
+func (l *longStopped) goOn() {
+	for _, pid := range l.pids {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+}
+
 // TestAdoptionOfALongStop: a runner that was stopped for longer than a
 // connection may take to be made is adopted once it goes on: it is neither
 // replaced, nor taken for an orphan, nor lost from sight.
@@ -127,57 +186,35 @@ func TestAdoptionOfALongStop(t *testing.T) {
 	t.Parallel()
 	// gRPC gives an attempt to connect 20 s.
 	const stopped = 26 * time.Second
-	const messages = 8
-	for _, orphanTimeout := range []string{"5s", "1h"} {
-		t.Run("orphan_timeout "+orphanTimeout, func(t *testing.T) {
-			t.Parallel()
-			r := newRestartable(t)
-			args := []string{"--set", "orphan_timeout=" + orphanTimeout}
-			r.start(t, args...)
-			sink := newCounter(t)
-			r.expect(t, 200, "POST", "/streams/lasting", echo("lasting"))
-			r.expect(t, 200, "POST", "/streams/ending", fmt.Sprintf(`
-input: {generate: {count: %d, interval: 500ms, mapping: 'root = "x"'}}
-output: {http_client: {url: '%s', verb: POST, timeout: 1h}}
-`, messages, sink.URL))
-			sink.awaitPosts(t, 2)
-			pids := map[string]int{}
-			for _, id := range []string{"lasting", "ending"} {
-				pid := mustStatus(t, r.client, id).PID
-				pids[id] = pid
-				require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-				t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	short, long := newLongStopped(t, "5s"), newLongStopped(t, "1h")
+	// The time itself is what is tested.
+	time.Sleep(stopped)
+	for _, l := range []*longStopped{short, long} {
+		assert.Empty(t, positive(l.adoptions(t)), "nobody has told who it is")
+		l.goOn()
+	}
+	for _, l := range []*longStopped{short, long} {
+		await(t, changeTimeout, "both to be adopted", func() error {
+			if n := l.adoptions(t)["adopted"]; n != 2 {
+				return fmt.Errorf("%v are", n)
 			}
-			r.kill9(t)
-			r.start(t, args...)
-			// The time itself is what is tested.
-			time.Sleep(stopped)
-			assert.Empty(t, positive(r.adoptions(t)), "nobody has told who it is")
-			for _, pid := range pids {
-				require.NoError(t, syscall.Kill(pid, syscall.SIGCONT))
-			}
-
-			await(t, changeTimeout, "both to be adopted", func() error {
-				if n := r.adoptions(t)["adopted"]; n != 2 {
-					return fmt.Errorf("%v are", n)
-				}
-				return nil
-			})
-			awaitEcho(t, r.client, "/lasting/post", "lasting")
-			s := awaitState(t, r.client, "ending", "finished")
-			assert.Zero(t, s.Restarts)
-			assert.EqualValues(t, messages, sink.posts.Load(), "it ran once")
-			s = mustStatus(t, r.client, "lasting")
-			assert.Equal(t, pids["lasting"], s.PID)
-			assert.Zero(t, s.Restarts)
-			await(t, changeTimeout, "the finished runner's end", func() error { return ended(pids["ending"]) })
-			assert.Len(t, r.runners(), 1)
-			r.kill9(t)
-			r.start(t, args...)
-			awaitState(t, r.client, "ending", "finished")
-			assert.EqualValues(t, messages, sink.posts.Load(), "it ran once")
-			r.stop(t)
+			return nil
 		})
+		awaitEcho(t, l.client, "/lasting/post", "lasting")
+		s := awaitState(t, l.client, "ending", "finished")
+		assert.Zero(t, s.Restarts)
+		assert.EqualValues(t, longStoppedMessages, l.sink.posts.Load(), "it ran once")
+		s = mustStatus(t, l.client, "lasting")
+		assert.Equal(t, l.pids["lasting"], s.PID)
+		assert.Zero(t, s.Restarts)
+		await(t, changeTimeout, "the finished runner's end", func() error { return ended(l.pids["ending"]) })
+		assert.Len(t, l.runners(), 1)
+
+		l.kill9(t)
+		l.start(t, l.args...)
+		awaitState(t, l.client, "ending", "finished")
+		assert.EqualValues(t, longStoppedMessages, l.sink.posts.Load(), "it ran once")
+		l.stop(t)
 	}
 }
 

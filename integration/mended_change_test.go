@@ -114,9 +114,6 @@ func TestChangeMeetsALogLevel(t *testing.T) {
 		"resource": func(*gate) request {
 			return request{Method: "POST", Path: "/resources/processor/step", Body: `{"mapping": "root = content().uppercase()"}`}
 		},
-		"put": func(g *gate) request {
-			return request{Method: "PUT", Path: "/streams/a", Body: logging(g, "new")}
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,17 +128,10 @@ func TestChangeMeetsALogLevel(t *testing.T) {
 			g.shut(t)
 			pending := begin(t, r.client, change(g))
 			g.awaitReader(t)
-			level := begin(t, r.client, request{Method: "PUT", Path: "/streams/a/log-level", Body: "debug"})
-			if name != "put" {
-				// Where the stream itself is being changed, that comes first.
-				assert.Equal(t, 200, end(t, "the log level", level).Status)
-			}
+			r.expect(t, 200, "PUT", "/streams/a/log-level", "debug")
 			g.open(t)
 			o := end(t, "the change", pending)
 			require.Equal(t, 200, o.Status, "%s", o.answer)
-			if name == "put" {
-				assert.Equal(t, 200, end(t, "the log level", level).Status)
-			}
 			s := awaitState(t, r.client, "a", "running")
 			require.NotEqual(t, pid, s.PID)
 			assert.Equal(t, "debug", s.LogLevel)

@@ -28,7 +28,7 @@ const (
 	trimDelay = 2 * time.Second
 	// closeGrace is how long a runner whose stream was stopped waits to be
 	// ended.
-	closeGrace = 5 * time.Second
+	closeGrace = time.Second
 )
 
 // server hosts one stream. It implements rpc.Runner.
@@ -278,7 +278,10 @@ func (s *server) settle(stream *engine.Stream, reason rpc.ExitReason) {
 
 // shutdown ends the process from within, draining the stream first.
 func (s *server) shutdown(reason rpc.ExitReason) {
-	s.leaving.Store(true)
+	if s.leaving.Swap(true) && reason == rpc.ExitOrphaned {
+		// The stream is being stopped, and the process ends after it.
+		return
+	}
 	if stream, err := s.current(); err == nil {
 		s.logs.Load().logger.Info("Stopping", "reason", string(reason))
 		ctx, cancel := context.WithTimeout(context.Background(), selfStopGrace)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -187,7 +188,7 @@ func (s *stream) adopt(run store.Runner) {
 		token: run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
 		adopted: true, follower: s.sup.follow(proc),
 	}
-	s.current, s.lastPID = inst, run.PID
+	s.current, s.lastPID, s.ranBefore = inst, run.PID, true
 	s.moveAt(eventAdopt, run.StartedAt)
 	s.sup.watchers.Go(func() { s.watch(inst) })
 	s.sup.watchers.Go(func() { s.verify(inst) })
@@ -214,7 +215,7 @@ func (s *stream) missed(run store.Runner, err error) {
 	}
 	s.reason = "its runner " + s.lastExit.String()
 	told := exit.Record != nil && exit.Record.Reason != rpc.ExitFinished
-	if told || errors.Is(err, process.ErrRebooted) {
+	if told || errors.Is(err, process.ErrRebooted) || errors.Is(err, process.ErrEnded) {
 		// It was told to end, or went with the system: no failure of the stream.
 		s.publish()
 		return
@@ -241,24 +242,35 @@ func (s *stream) verify(inst *instance) {
 			zap.String("runner", identity.Version))
 		return
 	}
-	select {
-	case <-s.sup.cleared:
-	case <-s.life.Done():
+	s.sup.telemetry.Adopted("refused")
+	if err == nil && identity.Phase == rpc.PhaseLeaving && inst.leaves(s.life, s.sup.cfg.Timeouts.Stop) {
 		return
 	}
 	s.tell(func() {
 		if s.current != inst {
 			return
 		}
-		s.sup.telemetry.Adopted("refused")
 		s.log.Warn("the adopted runner does not run the stream and is replaced", zap.Int("pid", inst.proc.PID()), zap.NamedError("answer", err))
 		s.reason = "the runner of the last supervisor did not run it"
 		s.current = nil
 		inst.discard()
 		// That is no failure of the stream, which its policy would count.
 		s.move(eventDie)
-		s.start()
+		s.startAnew()
 	})
+}
+
+// leaves waits for a runner that drains to end, no longer than patience. That
+// it has ended is noticed elsewhere.
+func (i *instance) leaves(ctx context.Context, patience time.Duration) bool {
+	select {
+	case <-i.proc.Exited():
+		return true
+	case <-ctx.Done():
+		return true
+	case <-time.After(patience):
+		return false
+	}
 }
 
 // goOn starts a recalled stream that is to run and has no runner, and renews
@@ -266,6 +278,9 @@ func (s *stream) verify(inst *instance) {
 func (s *stream) goOn() {
 	switch {
 	case s.state == StatePending:
+		s.start()
+	case s.state == StateBackoff && s.owed:
+		s.owed = false
 		s.start()
 	case s.state == StateBackoff && s.retry == nil:
 		s.afterDeath()

@@ -197,7 +197,7 @@ func (s *stream) makeWay(ctx context.Context, timeout time.Duration) {
 func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration) error {
 	to := revised{m.spec, store.OriginAPI}
 	if m.sameForEngine && s.current != nil {
-		s.take(to)
+		s.takeKept(to, m)
 		s.tryKeepRunner(s.current)
 		s.forgive()
 		s.publish()
@@ -209,14 +209,14 @@ func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration
 		s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, m.spec, s.sup.resources.all(), s.logLevel) })
 		var busy *addressInUseError
 		if errors.As(err, &busy) && s.current != nil && s.current.proc.Listens(ctx, busy.address) {
-			return s.swapInPlace(ctx, s.take(to), true, timeout)
+			return s.swapInPlace(ctx, s.takeKept(to, m), true, timeout)
 		}
 		if err != nil {
-			s.undo(s.take(to))
+			s.undo(s.takeKept(to, m))
 			return err
 		}
 	}
-	back := s.take(to)
+	back := s.takeKept(to, m)
 	if s.paused {
 		inst.discard()
 		s.publish()
@@ -224,6 +224,13 @@ func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration
 	}
 	s.tryKeepRunner(inst)
 	return s.swap(ctx, inst, back, true, timeout)
+}
+
+// takeKept is take for a member whose revision the store has.
+func (s *stream) takeKept(to revised, m *member) (back func()) {
+	back = s.take(to)
+	s.revision = m.revision + 1
+	return back
 }
 
 // undo takes a revision back that the store has.
@@ -240,9 +247,11 @@ func (s *stream) revert() error {
 	if s.unreverted == 0 {
 		return nil
 	}
-	if err := s.sup.keep(s.unreverted, s.record(), s.runnerOf(s.current)); err != nil {
+	err := s.sup.keep(s.unreverted, s.record(), s.runnerOf(s.current))
+	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	// Or somebody has put another in its place.
 	s.unreverted = 0
 	return nil
 }
@@ -255,6 +264,7 @@ func (s *stream) restore(ctx context.Context, back func(), kept bool, cause erro
 	if s.outcome != nil {
 		// What has finished is not run again for a change that was not made.
 		s.switching = false
+		s.keepOutcome()
 		s.move(eventFinish)
 		return cause
 	}
@@ -353,6 +363,9 @@ func (s *stream) killCurrent() {
 
 // renew gives the stream a new runner with the spec that it has.
 func (s *stream) renew(ctx context.Context, timeout time.Duration) error {
+	if err := s.revert(); err != nil {
+		return err
+	}
 	var inst *instance
 	var err error
 	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, s.spec, s.sup.resources.all(), s.logLevel) })

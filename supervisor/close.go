@@ -63,7 +63,7 @@ func (s *Supervisor) Abandon(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, st := range all {
 		wg.Go(func() {
-			if v := st.seen.Load(); v != nil && v.current != nil && v.current.adopted {
+			if v := st.seen.Load(); v != nil && v.current != nil && v.ranBefore {
 				_ = st.release(context.WithoutCancel(ctx))
 				return
 			}

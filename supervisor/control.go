@@ -56,6 +56,9 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 		if !st.paused {
 			return nil
 		}
+		if err := st.revert(); err != nil {
+			return err
+		}
 		inst, err := s.prepare(ctx, id, st.spec, s.resources.all(), st.logLevel)
 		if err != nil {
 			return err
@@ -64,7 +67,7 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 		err = st.amend(func(tx *store.Tx, rec *store.Stream) error {
 			rec.Paused = false
 			if run == nil {
-				return nil
+				return tx.DeleteRunner(id)
 			}
 			return tx.PutRunner(id, *run)
 		})

@@ -112,6 +112,8 @@ func (s *Supervisor) declareStream(ctx context.Context, file StreamFile, put sto
 		err = s.tolerate(file.Path, chilled, func(ch Change) error {
 			return s.Create(ctx, file.ID, file.Document, ch)
 		})
+	case err != nil:
+		return err
 	case st.seen.Load().origin == store.OriginAPI && !declared:
 		s.log.Warn("the file is ignored: the API created a stream of that id; delete it or rename the file",
 			zap.String("stream", file.ID), zap.String("file", file.Path))
@@ -222,7 +224,8 @@ func (s *Supervisor) undeclare(ctx context.Context, named map[string]bool, fault
 func (s *Supervisor) undeclareOne(ctx context.Context, key, id string, isStream bool) error {
 	var err error
 	if isStream {
-		if st, missing := s.find(id); missing == nil && st.seen.Load().origin == store.OriginFile {
+		var st *stream
+		if st, err = s.find(id); err == nil && st.seen.Load().origin == store.OriginFile {
 			err = s.Delete(ctx, id, 0)
 		}
 	} else if res, found := s.resources.snapshot()[id]; found && res.origin == store.OriginFile {

@@ -12,6 +12,10 @@ import (
 func (s *Supervisor) dropStrayFiles(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		// Streams are let go of one by one, and their files stay.
+		return
+	}
 	if _, taken := s.streams[id]; !taken {
 		s.dropFiles(id)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
+	"penstock/rpc"
 	"penstock/supervisor/logs"
 	"penstock/supervisor/options"
 	"penstock/supervisor/store"
@@ -134,11 +135,29 @@ func (s *stream) ended(inst *instance) {
 		s.finish(finished.Error)
 		return
 	}
-	s.lastExit = s.explained(lastExit(inst.proc.Exit()))
+	exit := inst.proc.Exit()
+	s.lastExit = s.explained(lastExit(exit))
 	s.sup.telemetry.Exited(s.lastExit.Reason)
 	s.reason = "its runner " + s.lastExit.String()
 	s.log.Warn("runner died", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
+	if inst.adopted && exit.Record != nil && (exit.Record.Reason == rpc.ExitStopped || exit.Record.Reason == rpc.ExitOrphaned) {
+		// The supervisor before had told it to go, or left it alone too long.
+		s.move(eventDie)
+		s.startAnew()
+		return
+	}
 	s.died()
+}
+
+// startAnew starts a stream whose runner's end was not its own failure, in
+// backoff, as soon as runners may be started.
+func (s *stream) startAnew() {
+	select {
+	case <-s.sup.cleared:
+		s.start()
+	default:
+		s.owed = true
+	}
 }
 
 // explained adds to an exit that says nothing what the stream logged last: a

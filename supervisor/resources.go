@@ -36,87 +36,12 @@ type Resource struct {
 	Streams []string
 }
 
-// resourceSet holds the resources by id. Ids are unique over all types, as
-// the engine wants them within one process.
-type resourceSet struct {
-	mu         sync.RWMutex
-	byID       map[string]storedResource
-	generation uint64
-}
-
 func newResource(typ, id string, doc *document.Document) (storedResource, error) {
 	labelled, err := doc.With("label", id)
 	if err != nil {
 		return storedResource{}, &InvalidError{err.Error()}
 	}
 	return storedResource{typ: typ, doc: doc, labelled: labelled}, nil
-}
-
-// resourceList is what a runner is built with. Each change of the resources
-// begins a new generation.
-type resourceList struct {
-	list       []rpc.Resource
-	generation uint64
-}
-
-type storedResource struct {
-	typ string
-	doc *document.Document
-	// labelled is the config with its id as the label, for the engine.
-	labelled *document.Document
-	origin   store.Origin
-	// generation is the one that began with it.
-	generation uint64
-}
-
-func newResourceSet() *resourceSet { return &resourceSet{byID: map[string]storedResource{}} }
-
-func (r *resourceSet) snapshot() map[string]storedResource {
-	byID, _ := r.present()
-	return byID
-}
-
-func (r *resourceSet) all() resourceList {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return resourceList{toRPC(r.byID, ""), r.generation}
-}
-
-// next is the list for runners that are to have the candidate, which is put
-// into force after them.
-func (r *resourceSet) next(candidate map[string]storedResource) resourceList {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return resourceList{toRPC(candidate, ""), r.generation + 1}
-}
-
-// present is what is in force, and its generation.
-func (r *resourceSet) present() (map[string]storedResource, uint64) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return maps.Clone(r.byID), r.generation
-}
-
-// put takes a resource, and its generation as the present one.
-func (r *resourceSet) put(id string, res storedResource) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.byID[id] = res
-	r.generation = res.generation
-}
-
-// begin makes generation the present one.
-func (r *resourceSet) begin(generation uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.generation = generation
-}
-
-func (r *resourceSet) remove(id string, generation uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.byID, id)
-	r.generation = generation
 }
 
 // toRPC lists resources in order; the one with the id check is to be checked.
@@ -352,16 +277,31 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) (err er
 	if err != nil {
 		return err
 	}
-	// It goes first: a stream that is being created from now on cannot have
-	// it, and one that has it already is seen.
 	byID, generation := s.resources.present()
+	if err := s.inUse(id, byID); err != nil {
+		return err
+	}
+	// A stream that is being created from now on cannot have it, and one that
+	// has it already is seen.
 	s.resources.remove(id, generation)
 	defer func() {
 		if err != nil {
-			s.resources.put(id, byID[id])
-			s.resources.begin(generation)
+			s.resources.putBack(id, byID[id], generation)
 		}
 	}()
+	if err := s.inUse(id, byID); err != nil {
+		return err
+	}
+	err = s.store.Update(func(tx *store.Tx) error { return tx.DeleteResource(res.ID, generation+1) })
+	if err == nil {
+		s.resources.begin(generation + 1)
+	}
+	return err
+}
+
+// inUse is an *InUseError when a stream or a resource of byID uses the one
+// with id.
+func (s *Supervisor) inUse(id string, byID map[string]storedResource) error {
 	inUse := &InUseError{Streams: s.users(byID)[id]}
 	for other, stored := range byID {
 		if other != id && stored.doc.Mentions(id) {
@@ -372,11 +312,7 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) (err er
 	if len(inUse.Streams) > 0 || len(inUse.Resources) > 0 {
 		return inUse
 	}
-	err = s.store.Update(func(tx *store.Tx) error { return tx.DeleteResource(res.ID, generation+1) })
-	if err == nil {
-		s.resources.begin(generation + 1)
-	}
-	return err
+	return nil
 }
 
 // users are the ids of the streams that use each resource, sorted; a stream

@@ -145,6 +145,12 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 				return err
 			}
 			m.err = nil
+			if found && m.stream == nil && s.strays.has(m.id) {
+				if err := tx.DeleteStream(m.id); err != nil {
+					return err
+				}
+				found = false
+			}
 			if found != (m.stream != nil) || found && (rec.Revision != m.revision || !s.owns(m.stream)) {
 				m.err = ErrConflict
 				continue

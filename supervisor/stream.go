@@ -46,6 +46,9 @@ type stream struct {
 	failures int
 	delays   *backoff.ExponentialBackOff
 	retry    <-chan time.Time
+	// owed says that the stream is to start whatever its policy says, once
+	// runners may be started: it was not its own failure that ended the last.
+	owed bool
 	// unreverted is the revision that the store has, where that could not be
 	// taken back from it; else 0.
 	unreverted uint64
@@ -68,6 +71,8 @@ type view struct {
 	current   *instance
 	// lastPID is the process id of the runner that it had last.
 	lastPID int
+	// ranBefore says that it ran when the supervisor started.
+	ranBefore bool
 	// switching is true while the runner is being replaced by the next one:
 	// what is sent to the stream had better wait for that.
 	switching bool

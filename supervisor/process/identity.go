@@ -13,6 +13,9 @@ var (
 	ErrForeign = errors.New("the process is not that runner")
 	// ErrRebooted is an ErrGone: the process went with the system.
 	ErrRebooted = fmt.Errorf("%w: the system was started anew since", ErrGone)
+	// ErrEnded is an ErrGone: the runner could not be reached any more, and was
+	// ended for that.
+	ErrEnded = fmt.Errorf("%w: it was ended, since nobody listened on its socket", ErrGone)
 
 	// errDeaf means that the process is the runner, and that nobody can reach
 	// it any more.

@@ -63,7 +63,7 @@ func verify(id Identity, dir string) (*os.File, error) {
 			if err := endDeaf(pidfd, id); err != nil {
 				return nil, fmt.Errorf("ending process %d, on whose socket nobody listens: %w", id.PID, err)
 			}
-			return nil, gone("process %d was ended: nobody listens on its socket", id.PID)
+			return nil, ErrEnded
 		}
 		return nil, err
 	}
