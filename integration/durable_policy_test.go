@@ -70,7 +70,13 @@ func TestDurableRestartPolicy(t *testing.T) {
 			require.NotNil(t, s.LastExit)
 			assert.Equal(t, "exited", s.LastExit.Reason)
 			assert.Equal(t, "running", s.Desired)
-			assert.Empty(t, r.runners())
+			// The end is told before the process is ended.
+			await(t, changeTimeout, "the runner's end", func() error {
+				if left := r.runners(); len(left) > 0 {
+					return fmt.Errorf("it lives: %v", left)
+				}
+				return nil
+			})
 			ready := r.call(t, "GET", "/ready", "")
 			if c.state == "finished" {
 				assert.Equal(t, 200, ready.Status, "%s", ready)

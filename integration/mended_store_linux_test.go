@@ -2,6 +2,7 @@ package integration
 
 import (
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -64,7 +65,43 @@ func TestStoreFaultRestart(t *testing.T) {
 // take back then is taken back with the next.
 func TestStoreFaultUndo(t *testing.T) {
 	t.Parallel()
-	r := startOnSmallDisk(t)
+	for name, mend := range map[string]func(t *testing.T, r *restartable){
+		"next change": func(t *testing.T, r *restartable) {
+			r.expect(t, 200, "PUT", "/streams/a?timeout=100ms", echo("next"))
+		},
+		"next set": func(t *testing.T, r *restartable) {
+			set := "a:\n  " + strings.ReplaceAll(strings.TrimSpace(echo("next")), "\n", "\n  ") + "\n"
+			r.expect(t, 200, "POST", "/streams?timeout=100ms", set)
+		},
+		"stop": func(t *testing.T, r *restartable) {
+			r.stop(t)
+			r.start(t)
+			s := awaitState(t, r.client, "a", "running")
+			assert.EqualValues(t, 1, s.Revision, "what was refused is not in force")
+			r.expect(t, 200, "PUT", "/streams/a?timeout=100ms", echo("next"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, free := startUndone(t)
+			// Not before there is space.
+			r.expect(t, 507, "PUT", "/streams/a?timeout=100ms", echo("next"))
+			free()
+			mend(t, r)
+			awaitEcho(t, r.client, "/a/post", "next")
+			assert.GreaterOrEqual(t, mustStatus(t, r.client, "a").Revision, uint64(2))
+			assertDurable(t, r)
+			awaitEcho(t, r.client, "/a/post", "next")
+			r.stop(t)
+		})
+	}
+}
+
+// startUndone starts a supervisor whose stream a runs its revision 1, while a
+// full store keeps a revision 2 that did not start.
+func startUndone(t *testing.T) (r *restartable, free func()) {
+	t.Helper()
+	r = startOnSmallDisk(t)
 	config := blockedOutput(t)
 	r.expect(t, 200, "POST", "/streams/a", config)
 	awaitReceived(t, r.client, "a")
@@ -73,7 +110,7 @@ func TestStoreFaultUndo(t *testing.T) {
 	awaitState(t, r.client, "a", "stopping")
 	prepared := slices.DeleteFunc(r.runners(), func(p process) bool { return p.PID == old })
 	require.Len(t, prepared, 1)
-	free := r.fillStore(t)
+	free = r.fillStore(t)
 	// The new runner is dead by the time the old one has made way for it.
 	require.NoError(t, syscall.Kill(prepared[0].PID, syscall.SIGKILL))
 	await(t, changeTimeout, "the prepared runner's end", func() error { return gone(prepared[0].PID) })
@@ -84,14 +121,5 @@ func TestStoreFaultUndo(t *testing.T) {
 	s := awaitState(t, r.client, "a", "running")
 	assert.EqualValues(t, 1, s.Revision, "the old config runs again")
 	assert.Contains(t, readText(t, r.LogFile), "the store keeps a revision that did not start", "what the test is about")
-	// Not before there is space.
-	r.expect(t, 507, "PUT", "/streams/a?timeout=100ms", echo("next"))
-
-	free()
-	r.expect(t, 200, "PUT", "/streams/a?timeout=100ms", echo("next"))
-	awaitEcho(t, r.client, "/a/post", "next")
-	assert.EqualValues(t, 2, mustStatus(t, r.client, "a").Revision)
-	assertDurable(t, r)
-	awaitEcho(t, r.client, "/a/post", "next")
-	r.stop(t)
+	return r, free
 }

@@ -229,16 +229,18 @@ func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration
 // takeKept is take for a member whose revision the store has.
 func (s *stream) takeKept(to revised, m *member) (back func()) {
 	back = s.take(to)
-	s.revision = m.revision + 1
+	s.revision, s.unreverted = m.kept, 0
 	return back
 }
 
 // undo takes a revision back that the store has.
 func (s *stream) undo(back func()) {
-	s.unreverted = s.revision
+	failed := s.revision
 	back()
+	s.unreverted = failed
 	if err := s.revert(); err != nil && !errors.Is(err, ErrNotFound) {
 		s.log.Error("the store keeps a revision that did not start, until the next change", zap.Uint64("revision", s.unreverted), zap.Error(err))
+		s.publish()
 	}
 }
 
@@ -253,6 +255,7 @@ func (s *stream) revert() error {
 	}
 	// Or somebody has put another in its place.
 	s.unreverted = 0
+	s.publish()
 	return nil
 }
 

@@ -116,7 +116,12 @@ func (s *stream) keepFinal(tx *store.Tx) error {
 	if err != nil || !found || s.final == nil {
 		return err
 	}
-	if s.outcome != nil && rec.Outcome == nil && rec.Revision == s.revision {
+	switch {
+	case s.unreverted != 0 && rec.Revision == s.unreverted:
+		if err := tx.PutStream(s.record()); err != nil {
+			return err
+		}
+	case s.outcome != nil && rec.Outcome == nil && rec.Revision == s.revision:
 		rec.Outcome = s.outcome
 		if err := tx.PutStream(rec); err != nil {
 			return err

@@ -40,6 +40,7 @@ func (s *Supervisor) Pause(ctx context.Context, id string, ch Change) error {
 		st.forgive()
 		st.retire(timeout)
 		st.move(eventPaused)
+		st.keepExit()
 		st.log.Info("paused stream", zap.Int("pid", st.lastPID), zap.Uint64("revision", st.revision))
 		return nil
 	})

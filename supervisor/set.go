@@ -23,6 +23,10 @@ type member struct {
 	spec   spec
 	// revision is what the stream's was when the change was prepared.
 	revision uint64
+	// unreverted is the store's, where that is another one by a fault.
+	unreverted uint64
+	// kept is the revision that the store has of the change.
+	kept uint64
 	// inst is the prepared runner; nil when an address it needs is in use
 	// until others have stopped.
 	inst *instance
@@ -69,7 +73,7 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		v := st.seen.Load()
 		if !v.spec.equal(sp) {
 			members = append(members, &member{
-				id: st.id, stream: st, spec: sp, revision: v.revision,
+				id: st.id, stream: st, spec: sp, revision: v.revision, unreverted: v.unreverted,
 				sameForEngine: v.current != nil && v.spec.sameForEngine(sp),
 			})
 		}
@@ -151,7 +155,7 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 				}
 				found = false
 			}
-			if found != (m.stream != nil) || found && (rec.Revision != m.revision || !s.owns(m.stream)) {
+			if found != (m.stream != nil) || found && (rec.Revision != m.stored() || !s.owns(m.stream)) {
 				m.err = ErrConflict
 				continue
 			}
@@ -160,6 +164,7 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 			}
 			rec.Definition, rec.Revision = m.spec.definition(), rec.Revision+1
 			rec.Origin, rec.ChangedAt, rec.Outcome = store.OriginAPI, now, nil
+			m.kept = rec.Revision
 			if err := tx.PutStream(rec); err != nil {
 				return err
 			}
@@ -216,6 +221,14 @@ func (s *Supervisor) discardAll(members []*member) {
 			s.dropStrayFiles(m.id)
 		}
 	})
+}
+
+// stored is the revision that the store has of the member's stream.
+func (m *member) stored() uint64 {
+	if m.unreverted != 0 {
+		return m.unreverted
+	}
+	return m.revision
 }
 
 // logLevel is that of the stream, if there is one.

@@ -49,9 +49,6 @@ type stream struct {
 	// owed says that the stream is to start whatever its policy says, once
 	// runners may be started: it was not its own failure that ended the last.
 	owed bool
-	// unreverted is the revision that the store has, where that could not be
-	// taken back from it; else 0.
-	unreverted uint64
 	// final is what the next supervisor is to know of a stream that was ended
 	// with this one. It may be read once gone is closed.
 	final *store.Runner
@@ -62,13 +59,16 @@ type view struct {
 	state State
 	since time.Time
 	// paused is what is desired.
-	paused    bool
-	spec      spec
-	revision  uint64
-	changedAt time.Time
-	origin    store.Origin
-	logLevel  string
-	current   *instance
+	paused   bool
+	spec     spec
+	revision uint64
+	// unreverted is the revision that the store has, where that could not be
+	// taken back from it; else 0.
+	unreverted uint64
+	changedAt  time.Time
+	origin     store.Origin
+	logLevel   string
+	current    *instance
 	// lastPID is the process id of the runner that it had last.
 	lastPID int
 	// ranBefore says that it ran when the supervisor started.
