@@ -61,7 +61,7 @@ func newChaosPlan(t testing.TB) chaosPlan {
 		return d
 	}
 	p := chaosPlan{
-		Duration:        duration("CHAOS_DURATION", 100*time.Second),
+		Duration:        duration("CHAOS_DURATION", 2*time.Minute),
 		RunnerEvery:     duration("CHAOS_RUNNER_EVERY", time.Second),
 		SupervisorEvery: duration("CHAOS_SUPERVISOR_EVERY", 10*time.Second),
 		Streams:         8,
