@@ -1,9 +1,7 @@
 package supervisor
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,7 +28,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(shake.MagicCookieKey) == shake.MagicCookieValue {
 		plugin.Serve(&plugin.ServeConfig{
 			HandshakeConfig:  shake,
-			VersionedPlugins: rpc.ServerPlugins(&scriptedRunner{ended: make(chan struct{})}),
+			VersionedPlugins: rpc.ServerPlugins(newScriptedRunner()),
 			GRPCServer:       rpc.NewGRPCServer,
 			Logger:           hclog.NewNullLogger(),
 		})
@@ -38,73 +36,6 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
-
-// hanging is a config, of a stream or of a resource, with which a
-// scriptedRunner answers nothing any more once it is prepared.
-const hanging = "hanging: true"
-
-// scriptedRunner is a runner without an engine, which any config suits.
-type scriptedRunner struct {
-	identity rpc.Identity
-	hangs    bool
-	ended    chan struct{}
-}
-
-var _ rpc.Runner = (*scriptedRunner)(nil)
-
-// Prepare implements rpc.Runner.
-func (r *scriptedRunner) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepared, error) {
-	r.identity = rpc.Identity{StreamID: req.StreamID, Instance: req.Instance, Version: "scripted", Phase: rpc.PhasePrepared, PID: os.Getpid()}
-	for _, res := range req.Resources {
-		r.hangs = r.hangs || !req.ResourcesOnly && bytes.Contains(res.Config, []byte(hanging))
-	}
-	r.hangs = r.hangs || bytes.Contains(req.Config, []byte(hanging))
-	return rpc.Prepared{HTTPSocket: filepath.Join(os.Getenv(plugin.EnvUnixSocketDir), "http.sock")}, nil
-}
-
-// Identify implements rpc.Runner.
-func (r *scriptedRunner) Identify(context.Context) (rpc.Identity, error) {
-	if r.hangs {
-		select {}
-	}
-	return r.identity, nil
-}
-
-// Run implements rpc.Runner.
-func (r *scriptedRunner) Run(context.Context) error {
-	r.identity.Phase = rpc.PhaseRunning
-	return nil
-}
-
-// Stop implements rpc.Runner.
-func (r *scriptedRunner) Stop(context.Context, time.Duration) (bool, error) {
-	close(r.ended)
-	return true, nil
-}
-
-// Ready implements rpc.Runner.
-func (r *scriptedRunner) Ready(context.Context) (rpc.Readiness, error) {
-	return rpc.Readiness{Ready: true}, nil
-}
-
-// Stats implements rpc.Runner.
-func (r *scriptedRunner) Stats(context.Context) ([]rpc.Metric, error) { return nil, nil }
-
-// Events implements rpc.Runner.
-func (r *scriptedRunner) Events(ctx context.Context, emit func(rpc.Event) error) error {
-	if err := emit(rpc.Event{}); err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-r.ended:
-		return errors.New("it was stopped")
-	}
-}
-
-// SetLogLevel implements rpc.Runner.
-func (r *scriptedRunner) SetLogLevel(context.Context, string) error { return nil }
 
 // newScripted starts a supervisor of scripted runners, which the test closes.
 func newScripted(t *testing.T) *Supervisor {
