@@ -39,7 +39,7 @@ output: {sync_response: {}}
 // TestIsolation has four of ten streams fail in four ways while the other six
 // are asked all the while: nothing but the four may notice.
 func TestIsolation(t *testing.T) {
-	const rpcTimeout = 500 * time.Millisecond
+	const rpcTimeout = 1500 * time.Millisecond
 	p := startPenstock(t, "--set", "timeouts.rpc="+rpcTimeout.String())
 	const crashing, panicking, killed, hung = "crashing", "panicking", "killed", "hung"
 	victims := []string{crashing, panicking, killed, hung}

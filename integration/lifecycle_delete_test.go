@@ -107,7 +107,12 @@ func TestLifecycleDeleteDuringChange(t *testing.T) {
 		p.expect(t, 200, "POST", "/a/post", "the old one serves on")
 		remove("a", 200)
 		o := end(t, "the change", change)
-		assert.Equal(t, 404, o.Status, "%s", o.answer)
+		statuses := []int{404}
+		if method == "PATCH" {
+			// Merged with the old config it does not lint, which may be told first.
+			statuses = append(statuses, 400)
+		}
+		assert.Contains(t, statuses, o.Status, "%s", o.answer)
 	}
 
 	// A change that waits for the old stream to drain.
