@@ -19,6 +19,9 @@ type Client struct {
 
 var _ Runner = (*Client)(nil)
 
+// errPolicyUnknown keeps a stream from running without its policy.
+var errPolicyUnknown = errors.New("the runner knows no component policy: it is older than the supervisor, upgrade penstock-runner")
+
 // NewClient makes a Client of a connection to a runner.
 func NewClient(conn grpc.ClientConnInterface) *Client {
 	return &Client{service: runnerpb.NewRunnerServiceClient(conn)}
@@ -32,6 +35,9 @@ func (c *Client) Prepare(ctx context.Context, req PrepareRequest) (Prepared, err
 	}
 	if resp.GetRejection() != nil {
 		return Prepared{}, rejectionFromProto(resp.GetRejection())
+	}
+	if !req.Policy.Zero() && !resp.GetPolicyEnforced() {
+		return Prepared{}, errPolicyUnknown
 	}
 	return Prepared{Endpoints: resp.GetEndpoints(), HTTPSocket: resp.GetHttpSocket()}, nil
 }
@@ -100,5 +106,11 @@ func (c *Client) Identify(ctx context.Context) (Identity, error) {
 // SetLogLevel implements Runner.
 func (c *Client) SetLogLevel(ctx context.Context, level string) error {
 	_, err := c.service.SetLogLevel(ctx, &runnerpb.SetLogLevelRequest{Level: level})
+	return fromStatus(err)
+}
+
+// SetLimits implements Runner.
+func (c *Client) SetLimits(ctx context.Context, l Limits) error {
+	_, err := c.service.SetLimits(ctx, &runnerpb.SetLimitsRequest{MemoryBytes: l.MemoryBytes, Cpus: int32(l.CPUs)})
 	return fromStatus(err)
 }

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"penstock/rpc/runnerpb"
 )
@@ -23,6 +24,8 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 		PrefixEndpoints: r.PrefixEndpoints,
 		LogDir:          r.LogDir,
 		OrphanTimeout:   durationpb.New(r.OrphanTimeout),
+		Policy:          policyToProto(r.Policy),
+		MaxSeries:       int32(r.MaxSeries),
 	}
 	for name, value := range r.Environment {
 		if utf8.ValidString(name) {
@@ -51,6 +54,8 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 		PrefixEndpoints: r.GetPrefixEndpoints(),
 		LogDir:          r.GetLogDir(),
 		OrphanTimeout:   r.GetOrphanTimeout().AsDuration(),
+		Policy:          policyFromProto(r.GetPolicy()),
+		MaxSeries:       int(r.GetMaxSeries()),
 	}
 	for name, value := range r.GetEnvironment() {
 		out.Environment[name] = string(value)
@@ -59,6 +64,25 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 		out.Resources = append(out.Resources, Resource{
 			Type: res.GetType(), ID: res.GetId(), Config: res.GetConfig(), Check: res.GetCheck(), Posted: res.GetPosted(),
 		})
+	}
+	return out
+}
+
+func policyToProto(p ComponentPolicy) *runnerpb.ComponentPolicy {
+	out := &runnerpb.ComponentPolicy{DenyDangerous: p.DenyDangerous, Classes: make(map[string]*runnerpb.ClassPolicy, len(p.Classes))}
+	for name, class := range p.Classes {
+		out.Classes[name] = &runnerpb.ClassPolicy{Allow: class.Allow, Deny: class.Deny}
+	}
+	return out
+}
+
+func policyFromProto(p *runnerpb.ComponentPolicy) ComponentPolicy {
+	out := ComponentPolicy{DenyDangerous: p.GetDenyDangerous()}
+	for name, class := range p.GetClasses() {
+		if out.Classes == nil {
+			out.Classes = make(map[string]ClassPolicy, len(p.GetClasses()))
+		}
+		out.Classes[name] = ClassPolicy{Allow: class.GetAllow(), Deny: class.GetDeny()}
 	}
 	return out
 }
@@ -105,15 +129,24 @@ func readinessToProto(r Readiness) *runnerpb.ReadyResponse {
 			Path: c.Path, Label: c.Label, Connected: c.Connected, Error: text(c.Error),
 		})
 	}
+	for _, w := range r.Warnings {
+		out.Warnings = append(out.Warnings, text(w))
+	}
+	if e := r.LastError; e != nil {
+		out.LastError = &runnerpb.LoggedError{At: timestamppb.New(e.At), Path: text(e.Path), Message: text(e.Message)}
+	}
 	return out
 }
 
 func readinessFromProto(r *runnerpb.ReadyResponse) Readiness {
-	out := Readiness{Ready: r.GetReady()}
+	out := Readiness{Ready: r.GetReady(), Warnings: r.GetWarnings()}
 	for _, c := range r.GetConnections() {
 		out.Connections = append(out.Connections, Connection{
 			Path: c.GetPath(), Label: c.GetLabel(), Connected: c.GetConnected(), Error: c.GetError(),
 		})
+	}
+	if e := r.GetLastError(); e != nil {
+		out.LastError = &LoggedError{At: e.GetAt().AsTime(), Path: e.GetPath(), Message: e.GetMessage()}
 	}
 	return out
 }

@@ -26,12 +26,42 @@ func TestPrepareRequestRoundTrip(t *testing.T) {
 		PrefixEndpoints: true,
 		LogDir:          "/logs",
 		OrphanTimeout:   3 * time.Second,
+		Policy: ComponentPolicy{DenyDangerous: true, Classes: map[string]ClassPolicy{
+			ClassProcessors: {Allow: []string{"subprocess"}, Deny: []string{"*"}},
+			ClassFunctions:  {Deny: []string{"random_int"}},
+		}},
+		MaxSeries: 100,
 	}
 	wire, err := proto.Marshal(prepareRequestToProto(want))
 	require.NoError(t, err)
 	var back runnerpb.PrepareRequest
 	require.NoError(t, proto.Unmarshal(wire, &back))
 	assert.Equal(t, want, prepareRequestFromProto(&back))
+}
+
+func TestReadinessRoundTrip(t *testing.T) {
+	want := Readiness{
+		Ready:       true,
+		Connections: []Connection{{Path: "input", Label: "l", Connected: true, Error: "e"}},
+		Warnings:    []string{"too much", "too little"},
+		LastError:   &LoggedError{At: time.Unix(1, 2).UTC(), Path: "root.input", Message: "it failed"},
+	}
+	assert.Equal(t, want, readinessFromProto(readinessToProto(want)))
+}
+
+func TestPolicyThatAllowsEverything(t *testing.T) {
+	for _, p := range []ComponentPolicy{
+		{},
+		{Classes: map[string]ClassPolicy{ClassInputs: {}, ClassOutputs: {Allow: []string{"subprocess"}}}},
+	} {
+		assert.True(t, p.Zero(), "%+v", p)
+	}
+	for _, p := range []ComponentPolicy{
+		{DenyDangerous: true},
+		{Classes: map[string]ClassPolicy{ClassInputs: {}, ClassOutputs: {Deny: []string{"file"}}}},
+	} {
+		assert.False(t, p.Zero(), "%+v", p)
+	}
 }
 
 func TestRejectionRoundTrip(t *testing.T) {
@@ -56,7 +86,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 	}
 	for name, msg := range map[string]proto.Message{
 		"event":     eventToProto(Event{Finished: &Finished{Error: "e\xff", Metrics: metrics}}),
-		"ready":     readinessToProto(Readiness{Connections: []Connection{{Error: "e\xff"}}}),
+		"ready":     readinessToProto(Readiness{Connections: []Connection{{Error: "e\xff"}}, Warnings: []string{"w\xff"}, LastError: &LoggedError{Message: "m\xff"}}),
 		"rejection": rejectionToProto(&Rejection{Kind: RejectLint, Message: "m\xff", Lints: []Lint{{Message: "l\xff"}}}),
 		"identity":  identityToProto(Identity{StreamID: "s\xff", Instance: "i\xff", Version: "v\xff"}),
 	} {

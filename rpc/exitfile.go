@@ -4,14 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// exitFile is the name of the exit record in a runner's folder.
-const exitFile = "exit.json"
+const (
+	// ExitFile is the name of the exit record in a runner's folder.
+	ExitFile = "exit.json"
+	// MaxExitRecordBytes bounds that file.
+	MaxExitRecordBytes = 16 << 20
+)
 
 // ExitReason says why a runner's stream has ended.
 type ExitReason string
@@ -39,14 +42,29 @@ type ExitRecord struct {
 	Metrics []Metric `json:"metrics,omitempty"`
 }
 
-// WriteExitRecord leaves r in dir, wholly or not at all. It is not synced to
-// the disk: no runner outlives the system that would forget it.
-func WriteExitRecord(dir string, r ExitRecord) (err error) {
+// WriteExitRecord leaves r in dir, wholly or not at all. Metrics that would
+// make it larger than MaxExitRecordBytes, or than the disk has room for, are
+// left out. It is not synced to the disk: no runner outlives the system that
+// would forget it.
+func WriteExitRecord(dir string, r ExitRecord) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encoding the exit record: %w", err)
 	}
-	temp, err := os.CreateTemp(dir, exitFile+".*")
+	if len(data) <= MaxExitRecordBytes {
+		if err = writeExitFile(dir, data); err == nil || len(r.Metrics) == 0 {
+			return err
+		}
+	}
+	r.Metrics = nil
+	if data, err = json.Marshal(r); err != nil {
+		return fmt.Errorf("encoding the exit record: %w", err)
+	}
+	return writeExitFile(dir, data)
+}
+
+func writeExitFile(dir string, data []byte) (err error) {
+	temp, err := os.CreateTemp(dir, ExitFile+".*")
 	if err != nil {
 		return fmt.Errorf("making the exit record: %w", err)
 	}
@@ -59,26 +77,18 @@ func WriteExitRecord(dir string, r ExitRecord) (err error) {
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return fmt.Errorf("writing the exit record: %w", err)
 	}
-	if err := os.Rename(temp.Name(), filepath.Join(dir, exitFile)); err != nil {
+	if err := os.Rename(temp.Name(), filepath.Join(dir, ExitFile)); err != nil {
 		return fmt.Errorf("putting the exit record in its place: %w", err)
 	}
 	return nil
 }
 
-// ReadExitRecord returns the record that a runner left in dir, and false when
-// it left none.
-func ReadExitRecord(dir string) (ExitRecord, bool, error) {
-	path := filepath.Join(dir, exitFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ExitRecord{}, false, nil
-	}
-	if err != nil {
-		return ExitRecord{}, false, fmt.Errorf("reading the exit record: %w", err)
-	}
+// DecodeExitRecord reads what a runner left in ExitFile. The file is the
+// runner's: nothing in it can be relied on.
+func DecodeExitRecord(data []byte) (ExitRecord, error) {
 	var r ExitRecord
 	if err := json.Unmarshal(data, &r); err != nil {
-		return ExitRecord{}, false, fmt.Errorf("the exit record %s cannot be read: %w", path, err)
+		return ExitRecord{}, fmt.Errorf("the exit record cannot be read: %w", err)
 	}
-	return r, true, nil
+	return r, nil
 }

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,10 +15,6 @@ import (
 
 func TestExitRecordRoundTrip(t *testing.T) {
 	dir := t.TempDir()
-	_, ok, err := ReadExitRecord(dir)
-	require.NoError(t, err)
-	assert.False(t, ok, "there is none yet")
-
 	want := ExitRecord{
 		At:     time.Date(2026, 11, 21, 1, 2, 3, 4, time.UTC),
 		Reason: ExitFinished,
@@ -27,9 +25,10 @@ func TestExitRecordRoundTrip(t *testing.T) {
 		},
 	}
 	require.NoError(t, WriteExitRecord(dir, want))
-	got, ok, err := ReadExitRecord(dir)
+	data, err := os.ReadFile(filepath.Join(dir, ExitFile))
 	require.NoError(t, err)
-	assert.True(t, ok)
+	got, err := DecodeExitRecord(data)
+	require.NoError(t, err)
 	assert.Equal(t, want, got)
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -50,22 +49,24 @@ func TestExitRecordIsWholeOrAbsent(t *testing.T) {
 		}
 	})
 	for range 90 {
-		r, ok, err := ReadExitRecord(dir)
-		require.NoError(t, err)
-		if ok {
-			assert.Len(t, r.Metrics, len(metrics))
+		data, err := os.ReadFile(filepath.Join(dir, ExitFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		require.NoError(t, err)
+		r, err := DecodeExitRecord(data)
+		require.NoError(t, err)
+		assert.Len(t, r.Metrics, len(metrics))
 	}
 	writer.Wait()
 }
 
 func TestExitRecordThatIsNone(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "exit.json")
-	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
-	_, ok, err := ReadExitRecord(dir)
-	require.ErrorContains(t, err, path)
-	assert.False(t, ok)
+	for _, text := range []string{"", "{", `{"reason": 7}`} {
+		_, err := DecodeExitRecord([]byte(text))
+		require.ErrorContains(t, err, "the exit record cannot be read")
+	}
 
 	require.Error(t, WriteExitRecord(filepath.Join(dir, "nowhere"), ExitRecord{}))
 }

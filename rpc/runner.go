@@ -35,6 +35,20 @@ type Runner interface {
 	// SetLogLevel changes what the stream's log takes from now on: debug,
 	// info, warn or error.
 	SetLogLevel(ctx context.Context, level string) error
+	// SetLimits tells the Go runtime of the runner what it may use, which
+	// takes effect at once. It holds nobody back who does not want to be: that
+	// is the system's part.
+	SetLimits(ctx context.Context, l Limits) error
+}
+
+// Limits are those of a runner's Go runtime.
+type Limits struct {
+	// MemoryBytes is what the garbage collector keeps the process's memory
+	// below, as GOMEMLIMIT does; 0 is no limit.
+	MemoryBytes int64
+	// CPUs is how many threads run Go code at once, as GOMAXPROCS is; 0 is
+	// what the Go runtime makes of the system.
+	CPUs int
 }
 
 // Identity says who a runner is and how far it has come.
@@ -44,7 +58,9 @@ type Identity struct {
 	// Version is that of the runner's binary.
 	Version string
 	Phase   Phase
-	PID     int
+	// PID is the process's id as the runner sees it, which tells others
+	// nothing: in a pid namespace of its own it is 1.
+	PID int
 }
 
 // Phase is how far a runner has come.
@@ -95,6 +111,12 @@ type PrepareRequest struct {
 	// OrphanTimeout is how long the runner goes on without a supervisor; zero
 	// is for ever. Until Prepare the runner has a bound of its own.
 	OrphanTimeout time.Duration
+	// Policy says which components and Bloblang functions the config and the
+	// resources may use. Chilled lifts nothing of it.
+	Policy ComponentPolicy
+	// MaxSeries is how many metric series the stream may have; 0 means 10000.
+	// What a stream measures beyond them is dropped, and Readiness says so.
+	MaxSeries int
 }
 
 // Resource is a component that configs use by its label.
@@ -174,6 +196,20 @@ type Readiness struct {
 	// Ready is true when every input and output is connected.
 	Ready       bool
 	Connections []Connection
+	// Warnings are what somebody should know of the stream, for people.
+	Warnings []string
+	// LastError is the last one that the stream has logged; nil when there was
+	// none.
+	LastError *LoggedError
+}
+
+// LoggedError is a line of a stream's log.
+type LoggedError struct {
+	At time.Time
+	// Path is that of the component that logged it; empty when none did.
+	Path string
+	// Message is at most 1 KiB.
+	Message string
 }
 
 // Connection is one input's or output's.

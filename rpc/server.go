@@ -84,7 +84,7 @@ func (s *server) Prepare(ctx context.Context, req *runnerpb.PrepareRequest) (*ru
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &runnerpb.PrepareResponse{Endpoints: prepared.Endpoints, HttpSocket: prepared.HTTPSocket}, nil
+	return &runnerpb.PrepareResponse{Endpoints: prepared.Endpoints, HttpSocket: prepared.HTTPSocket, PolicyEnforced: true}, nil
 }
 
 func (s *server) Run(ctx context.Context, _ *runnerpb.RunRequest) (*runnerpb.RunResponse, error) {
@@ -128,4 +128,9 @@ func (s *server) Identify(ctx context.Context, _ *runnerpb.IdentifyRequest) (*ru
 
 func (s *server) SetLogLevel(ctx context.Context, req *runnerpb.SetLogLevelRequest) (*runnerpb.SetLogLevelResponse, error) {
 	return &runnerpb.SetLogLevelResponse{}, toStatus(s.impl.SetLogLevel(ctx, req.GetLevel()))
+}
+
+func (s *server) SetLimits(ctx context.Context, req *runnerpb.SetLimitsRequest) (*runnerpb.SetLimitsResponse, error) {
+	l := Limits{MemoryBytes: req.GetMemoryBytes(), CPUs: int(req.GetCpus())}
+	return &runnerpb.SetLimitsResponse{}, toStatus(s.impl.SetLimits(ctx, l))
 }

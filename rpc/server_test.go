@@ -21,7 +21,14 @@ import (
 // fake is a runner that knows who it is.
 type fake struct {
 	Runner
-	level string
+	level    string
+	limits   Limits
+	prepared PrepareRequest
+}
+
+func (f *fake) Prepare(_ context.Context, req PrepareRequest) (Prepared, error) {
+	f.prepared = req
+	return Prepared{HTTPSocket: "/socket"}, nil
 }
 
 func (*fake) Identify(context.Context) (Identity, error) {
@@ -36,15 +43,28 @@ func (f *fake) SetLogLevel(_ context.Context, level string) error {
 	return nil
 }
 
+func (f *fake) SetLimits(_ context.Context, l Limits) error {
+	if l.CPUs < 0 {
+		return errors.New("no such limit")
+	}
+	f.limits = l
+	return nil
+}
+
 func (*fake) Run(context.Context) error { return ErrNotPrepared }
 
 func serve(t *testing.T, impl Runner, options ...grpc.DialOption) *Client {
+	t.Helper()
+	return serveAs(t, &server{impl: impl}, options...)
+}
+
+func serveAs(t *testing.T, impl runnerpb.RunnerServiceServer, options ...grpc.DialOption) *Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	require.NoError(t, err)
 	s := NewGRPCServer(nil)
-	runnerpb.RegisterRunnerServiceServer(s, &server{impl: impl})
+	runnerpb.RegisterRunnerServiceServer(s, impl)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
 	t.Cleanup(func() {
@@ -68,6 +88,41 @@ func TestIdentifyAndLogLevel(t *testing.T) {
 	require.NoError(t, c.SetLogLevel(ctx, "warn"))
 	assert.Equal(t, "warn", impl.level)
 	assert.EqualError(t, c.SetLogLevel(ctx, "loud"), "no such level")
+}
+
+func TestSetLimits(t *testing.T) {
+	ctx := context.Background()
+	impl := &fake{}
+	c := serve(t, impl)
+	want := Limits{MemoryBytes: 1 << 40, CPUs: 3}
+	require.NoError(t, c.SetLimits(ctx, want))
+	assert.Equal(t, want, impl.limits)
+	assert.EqualError(t, c.SetLimits(ctx, Limits{CPUs: -1}), "no such limit")
+}
+
+// older is a runner of before there were policies.
+type older struct {
+	runnerpb.UnimplementedRunnerServiceServer
+}
+
+func (older) Prepare(context.Context, *runnerpb.PrepareRequest) (*runnerpb.PrepareResponse, error) {
+	return &runnerpb.PrepareResponse{}, nil
+}
+
+func TestPolicyIsKnownToTheRunnerOrRefused(t *testing.T) {
+	ctx := context.Background()
+	policy := ComponentPolicy{DenyDangerous: true}
+	impl := &fake{}
+	prepared, err := serve(t, impl).Prepare(ctx, PrepareRequest{Policy: policy})
+	require.NoError(t, err)
+	assert.Equal(t, "/socket", prepared.HTTPSocket)
+	assert.Equal(t, policy, impl.prepared.Policy)
+
+	c := serveAs(t, older{})
+	_, err = c.Prepare(ctx, PrepareRequest{})
+	require.NoError(t, err, "it needs to know none")
+	_, err = c.Prepare(ctx, PrepareRequest{Policy: policy})
+	assert.ErrorIs(t, err, errPolicyUnknown)
 }
 
 func TestCallsAreObserved(t *testing.T) {

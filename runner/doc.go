@@ -7,7 +7,8 @@
 // supervisor for its orphan timeout drains and ends by itself. How the stream
 // ended it leaves in its folder, for a supervisor that could not hear of it.
 //
-// Only processes of its own user or of root may connect to its sockets.
+// Only processes of its own user or of root may connect to its sockets, and the
+// stream itself may not.
 //
 // It imports rpc and runner/engine. The binaries below cmd that choose which
 // components a runner carries import it, and nothing else does.

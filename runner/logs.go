@@ -23,6 +23,7 @@ type logFiles struct {
 	logger *slog.Logger
 	log    *lumberjack.Logger
 	output *lumberjack.Logger
+	last   lastError
 }
 
 // openLogs points the process's standard output and error at the stream's
@@ -43,7 +44,7 @@ func openLogs(dir, streamID string, level slog.Leveler, megabytes int) (*logFile
 		log:    rotated(filepath.Join(dir, "stream.log"), megabytes),
 		output: rotated(filepath.Join(dir, "output.log"), megabytes),
 	}
-	f.logger = slog.New(newUniqueKeys(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: level}), streamID))
+	f.logger = slog.New(newUniqueKeys(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: level}), streamID, &f.last))
 
 	read, write, err := os.Pipe()
 	if err != nil {

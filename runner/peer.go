@@ -10,11 +10,12 @@ import (
 )
 
 // errStranger ends a connection of somebody who is not the supervisor.
-var errStranger = errors.New("the caller is another user's process")
+var errStranger = errors.New("the caller is not the supervisor")
 
 // peerListener accepts the supervisor's connections and drops all others: it
-// runs as the same user as the runner, or as root. The folder's mode says the
-// same, but a mode can be changed behind the runner's back.
+// runs as the same user as the runner, or as root, and is not the runner. The
+// folder's mode says the same, but a mode can be changed behind the runner's
+// back.
 type peerListener struct{ net.Listener }
 
 // Accept implements net.Listener.

@@ -64,6 +64,23 @@ func TestStrangersAreRefused(t *testing.T) {
 	assert.Equal(t, rpc.PhaseRunning, p.phase(t))
 }
 
+// TestRunnerIsNotItsOwnSupervisor has a process connect to its own socket, as a
+// stream can.
+func TestRunnerIsNotItsOwnSupervisor(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	defer listener.Close()
+	own, err := net.Dial("unix", listener.Addr().String())
+	require.NoError(t, err)
+	defer own.Close()
+	accepted, err := listener.Accept()
+	require.NoError(t, err)
+	defer accepted.Close()
+	assert.False(t, fromSupervisor(accepted))
+	_, _, err = newPeerCredentials().ServerHandshake(accepted)
+	assert.ErrorIs(t, err, errStranger)
+}
+
 // dialAsNobody connects as another user: the kernel takes down the user of the
 // one thread that connects.
 func dialAsNobody(path string) (net.Conn, error) {

@@ -2,6 +2,8 @@ package runner
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,9 +100,14 @@ func (p *process) awaitExit(t *testing.T) {
 
 func (p *process) record(t *testing.T) (rpc.ExitRecord, bool) {
 	t.Helper()
-	record, ok, err := rpc.ReadExitRecord(p.dir)
+	data, err := os.ReadFile(filepath.Join(p.dir, rpc.ExitFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return rpc.ExitRecord{}, false
+	}
 	require.NoError(t, err)
-	return record, ok
+	record, err := rpc.DecodeExitRecord(data)
+	require.NoError(t, err)
+	return record, true
 }
 
 // attach opens the event stream, as a supervisor that has the runner does, and

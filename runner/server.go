@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -171,7 +173,9 @@ func (s *server) Ready(context.Context) (rpc.Readiness, error) {
 	if err != nil {
 		return rpc.Readiness{}, err
 	}
-	return stream.Ready()
+	ready, err := stream.Ready()
+	ready.LastError = s.logs.Load().last.load()
+	return ready, err
 }
 
 // Stats implements rpc.Runner.
@@ -242,6 +246,24 @@ func (s *server) SetLogLevel(_ context.Context, name string) error {
 		return err
 	}
 	s.level.Set(level)
+	return nil
+}
+
+// SetLimits implements rpc.Runner.
+func (s *server) SetLimits(_ context.Context, l rpc.Limits) error {
+	if l.MemoryBytes < 0 || l.CPUs < 0 {
+		return fmt.Errorf("the limits %+v are below zero: use 0 for none", l)
+	}
+	memory := int64(math.MaxInt64)
+	if l.MemoryBytes > 0 {
+		memory = l.MemoryBytes
+	}
+	debug.SetMemoryLimit(memory)
+	if l.CPUs > 0 {
+		runtime.GOMAXPROCS(l.CPUs)
+	} else {
+		runtime.SetDefaultGOMAXPROCS()
+	}
 	return nil
 }
 

@@ -26,12 +26,14 @@ type uniqueKeys struct {
 	attrs       []slog.Attr
 	// nested says that the keys are those of a group.
 	nested bool
+	// last is where the last error is noted.
+	last *lastError
 }
 
 // newUniqueKeys writes to a handler that names the stream.
-func newUniqueKeys(h slog.Handler, streamID string) *uniqueKeys {
+func newUniqueKeys(h slog.Handler, streamID string, last *lastError) *uniqueKeys {
 	h = h.WithAttrs([]slog.Attr{slog.String(streamKey, streamID)})
-	return &uniqueKeys{base: h, inner: h}
+	return &uniqueKeys{base: h, inner: h, last: last}
 }
 
 // Enabled implements slog.Handler.
@@ -41,6 +43,9 @@ func (u *uniqueKeys) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (u *uniqueKeys) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError {
+		u.last.note(r, u.attrs)
+	}
 	if r.NumAttrs() == 0 {
 		return u.inner.Handle(ctx, r)
 	}
@@ -85,7 +90,7 @@ func (u *uniqueKeys) WithGroup(name string) slog.Handler {
 		return u
 	}
 	h := u.inner.WithGroup(name)
-	return &uniqueKeys{base: h, inner: h, nested: true}
+	return &uniqueKeys{base: h, inner: h, nested: true, last: u.last}
 }
 
 // flat puts the attributes of groups without a name in the groups' place, where

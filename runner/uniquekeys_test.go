@@ -84,7 +84,7 @@ output: {drop: {}}`)
 
 func TestOfEqualKeysTheLastCounts(t *testing.T) {
 	var out bytes.Buffer
-	root := slog.New(newUniqueKeys(slog.NewJSONHandler(&out, nil), "s"))
+	root := slog.New(newUniqueKeys(slog.NewJSONHandler(&out, nil), "s", &lastError{}))
 	line := func() string {
 		defer out.Reset()
 		_, attrs, _ := strings.Cut(strings.TrimSuffix(out.String(), "\n"), `,"stream":"s"`)
@@ -109,7 +109,7 @@ func TestUniqueKeysIsAHandler(t *testing.T) {
 	var out bytes.Buffer
 	slogtest.Run(t, func(*testing.T) slog.Handler {
 		out.Reset()
-		return newUniqueKeys(slog.NewJSONHandler(&out, nil), "s")
+		return newUniqueKeys(slog.NewJSONHandler(&out, nil), "s", &lastError{})
 	}, func(t *testing.T) map[string]any {
 		var entry map[string]any
 		require.NoError(t, json.Unmarshal(out.Bytes(), &entry))
@@ -122,7 +122,7 @@ func TestUniqueKeysIsAHandler(t *testing.T) {
 func BenchmarkLogger(b *testing.B) {
 	plain := slog.NewJSONHandler(io.Discard, nil)
 	for name, h := range map[string]slog.Handler{
-		"plain": plain.WithAttrs([]slog.Attr{slog.String("stream", "s")}), "unique": newUniqueKeys(plain, "s"),
+		"plain": plain.WithAttrs([]slog.Attr{slog.String("stream", "s")}), "unique": newUniqueKeys(plain, "s", &lastError{}),
 	} {
 		log := slog.New(h).With("path", "root.pipeline").With("label", "").With("path", "root.pipeline.processors.0")
 		b.Run(name+"/without fields", func(b *testing.B) {

@@ -14,6 +14,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -79,7 +80,7 @@ func (x Rejection_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Rejection_Kind.Descriptor instead.
 func (Rejection_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5, 0}
 }
 
 type Metric_Kind int32
@@ -131,7 +132,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type IdentifyResponse_Phase int32
@@ -193,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type PrepareRequest struct {
@@ -221,7 +222,11 @@ type PrepareRequest struct {
 	// debug, info, warn or error; empty is info.
 	LogLevel string `protobuf:"bytes,12,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"`
 	// The size at which one of the stream's log files is rotated; 0 is 8.
-	LogMegabytes  int32 `protobuf:"varint,13,opt,name=log_megabytes,json=logMegabytes,proto3" json:"log_megabytes,omitempty"`
+	LogMegabytes int32 `protobuf:"varint,13,opt,name=log_megabytes,json=logMegabytes,proto3" json:"log_megabytes,omitempty"`
+	// The components and Bloblang functions that configs may use.
+	Policy *ComponentPolicy `protobuf:"bytes,14,opt,name=policy,proto3" json:"policy,omitempty"`
+	// How many metric series the stream may have; 0 is 10000.
+	MaxSeries     int32 `protobuf:"varint,15,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -347,6 +352,130 @@ func (x *PrepareRequest) GetLogMegabytes() int32 {
 	return 0
 }
 
+func (x *PrepareRequest) GetPolicy() *ComponentPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *PrepareRequest) GetMaxSeries() int32 {
+	if x != nil {
+		return x.MaxSeries
+	}
+	return 0
+}
+
+type ComponentPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Deny what executes programs and what reads the host's files and
+	// environment by Bloblang, unless a class allows it by name.
+	DenyDangerous bool `protobuf:"varint,1,opt,name=deny_dangerous,json=denyDangerous,proto3" json:"deny_dangerous,omitempty"`
+	// By class: inputs, outputs, processors, caches, rate_limits, buffers,
+	// metrics, tracers, scanners, functions and methods.
+	Classes       map[string]*ClassPolicy `protobuf:"bytes,2,rep,name=classes,proto3" json:"classes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComponentPolicy) Reset() {
+	*x = ComponentPolicy{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComponentPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComponentPolicy) ProtoMessage() {}
+
+func (x *ComponentPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComponentPolicy.ProtoReflect.Descriptor instead.
+func (*ComponentPolicy) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ComponentPolicy) GetDenyDangerous() bool {
+	if x != nil {
+		return x.DenyDangerous
+	}
+	return false
+}
+
+func (x *ComponentPolicy) GetClasses() map[string]*ClassPolicy {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+type ClassPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names that are allowed whatever else denies them.
+	Allow []string `protobuf:"bytes,1,rep,name=allow,proto3" json:"allow,omitempty"`
+	// Names that are denied, or "*".
+	Deny          []string `protobuf:"bytes,2,rep,name=deny,proto3" json:"deny,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassPolicy) Reset() {
+	*x = ClassPolicy{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassPolicy) ProtoMessage() {}
+
+func (x *ClassPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassPolicy.ProtoReflect.Descriptor instead.
+func (*ClassPolicy) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClassPolicy) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *ClassPolicy) GetDeny() []string {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// cache, input, output, processor or rate_limit.
@@ -365,7 +494,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +506,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +519,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{1}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Resource) GetType() string {
@@ -436,14 +565,17 @@ type PrepareResponse struct {
 	// slash serves everything below it.
 	Endpoints []string `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// The unix socket the stream's HTTP endpoints are served on.
-	HttpSocket    string `protobuf:"bytes,3,opt,name=http_socket,json=httpSocket,proto3" json:"http_socket,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	HttpSocket string `protobuf:"bytes,3,opt,name=http_socket,json=httpSocket,proto3" json:"http_socket,omitempty"`
+	// The runner knows the request's policy and keeps to it. One that does not
+	// must not run the stream.
+	PolicyEnforced bool `protobuf:"varint,4,opt,name=policy_enforced,json=policyEnforced,proto3" json:"policy_enforced,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +587,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +600,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{2}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PrepareResponse) GetRejection() *Rejection {
@@ -492,6 +624,13 @@ func (x *PrepareResponse) GetHttpSocket() string {
 	return ""
 }
 
+func (x *PrepareResponse) GetPolicyEnforced() bool {
+	if x != nil {
+		return x.PolicyEnforced
+	}
+	return false
+}
+
 type Rejection struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Kind    Rejection_Kind         `protobuf:"varint,1,opt,name=kind,proto3,enum=penstock.runner.v1.Rejection_Kind" json:"kind,omitempty"`
@@ -505,7 +644,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +656,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +669,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Rejection) GetKind() Rejection_Kind {
@@ -574,7 +713,7 @@ type Lint struct {
 
 func (x *Lint) Reset() {
 	*x = Lint{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +725,7 @@ func (x *Lint) String() string {
 func (*Lint) ProtoMessage() {}
 
 func (x *Lint) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +738,7 @@ func (x *Lint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lint.ProtoReflect.Descriptor instead.
 func (*Lint) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{4}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Lint) GetLine() int32 {
@@ -638,7 +777,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +789,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +802,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
 }
 
 type RunResponse struct {
@@ -674,7 +813,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +825,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +838,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
 }
 
 type StopRequest struct {
@@ -711,7 +850,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +862,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +875,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StopRequest) GetGrace() *durationpb.Duration {
@@ -756,7 +895,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +907,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +920,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StopResponse) GetDrained() bool {
@@ -799,7 +938,7 @@ type ReadyRequest struct {
 
 func (x *ReadyRequest) Reset() {
 	*x = ReadyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +950,7 @@ func (x *ReadyRequest) String() string {
 func (*ReadyRequest) ProtoMessage() {}
 
 func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,20 +963,24 @@ func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyRequest.ProtoReflect.Descriptor instead.
 func (*ReadyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
 }
 
 type ReadyResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ready         bool                   `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
-	Connections   []*Connection          `protobuf:"bytes,2,rep,name=connections,proto3" json:"connections,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Ready       bool                   `protobuf:"varint,1,opt,name=ready,proto3" json:"ready,omitempty"`
+	Connections []*Connection          `protobuf:"bytes,2,rep,name=connections,proto3" json:"connections,omitempty"`
+	// What somebody should know of the stream, for people.
+	Warnings []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// The last error that the stream has logged; absent when there was none.
+	LastError     *LoggedError `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadyResponse) Reset() {
 	*x = ReadyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +992,7 @@ func (x *ReadyResponse) String() string {
 func (*ReadyResponse) ProtoMessage() {}
 
 func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1005,7 @@ func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyResponse.ProtoReflect.Descriptor instead.
 func (*ReadyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadyResponse) GetReady() bool {
@@ -879,6 +1022,81 @@ func (x *ReadyResponse) GetConnections() []*Connection {
 	return nil
 }
 
+func (x *ReadyResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ReadyResponse) GetLastError() *LoggedError {
+	if x != nil {
+		return x.LastError
+	}
+	return nil
+}
+
+type LoggedError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// The path of the component that logged it, if one did.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoggedError) Reset() {
+	*x = LoggedError{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoggedError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoggedError) ProtoMessage() {}
+
+func (x *LoggedError) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoggedError.ProtoReflect.Descriptor instead.
+func (*LoggedError) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LoggedError) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *LoggedError) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LoggedError) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type Connection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -891,7 +1109,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1121,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1134,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Connection) GetPath() string {
@@ -955,7 +1173,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1185,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1198,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
 }
 
 type StatsResponse struct {
@@ -992,7 +1210,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1222,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1235,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StatsResponse) GetMetrics() []*Metric {
@@ -1043,7 +1261,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1273,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1286,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Metric) GetName() string {
@@ -1149,7 +1367,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1379,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1392,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Timing) GetP50() float64 {
@@ -1220,7 +1438,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1450,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1463,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
 }
 
 type EventsResponse struct {
@@ -1261,7 +1479,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1491,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1504,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EventsResponse) GetEvent() isEventsResponse_Event {
@@ -1339,7 +1557,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1569,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1582,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 // Finished is sent when the stream ended by itself.
@@ -1379,7 +1597,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1609,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1622,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Finished) GetError() string {
@@ -1429,7 +1647,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1659,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1672,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
 }
 
 type IdentifyResponse struct {
@@ -1463,16 +1681,17 @@ type IdentifyResponse struct {
 	StreamId string `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
 	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
 	// The version of the runner's binary.
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Phase         IdentifyResponse_Phase `protobuf:"varint,4,opt,name=phase,proto3,enum=penstock.runner.v1.IdentifyResponse_Phase" json:"phase,omitempty"`
-	Pid           int64                  `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	Version string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Phase   IdentifyResponse_Phase `protobuf:"varint,4,opt,name=phase,proto3,enum=penstock.runner.v1.IdentifyResponse_Phase" json:"phase,omitempty"`
+	// The process's id as the runner sees it: 1 in a pid namespace of its own.
+	Pid           int64 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1703,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1716,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -1545,7 +1764,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1776,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1789,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -1588,7 +1807,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1819,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,14 +1832,104 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
+}
+
+type SetLimitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the garbage collector keeps the memory below; 0 is no limit.
+	MemoryBytes int64 `protobuf:"varint,1,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// How many threads run Go code at once; 0 is what the system has.
+	Cpus          int32 `protobuf:"varint,2,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLimitsRequest) Reset() {
+	*x = SetLimitsRequest{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLimitsRequest) ProtoMessage() {}
+
+func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
+func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetLimitsRequest) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *SetLimitsRequest) GetCpus() int32 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+type SetLimitsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLimitsResponse) Reset() {
+	*x = SetLimitsResponse{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLimitsResponse) ProtoMessage() {}
+
+func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
+func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
 var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
 
 const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\"\xde\x04\n" +
+	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x05\n" +
 	"\x0ePrepareRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12:\n" +
@@ -1636,21 +1945,34 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	" \x01(\bR\rresourcesOnly\x12\x1a\n" +
 	"\binstance\x18\v \x01(\tR\binstance\x12\x1b\n" +
 	"\tlog_level\x18\f \x01(\tR\blogLevel\x12#\n" +
-	"\rlog_megabytes\x18\r \x01(\x05R\flogMegabytes\x1a>\n" +
+	"\rlog_megabytes\x18\r \x01(\x05R\flogMegabytes\x12;\n" +
+	"\x06policy\x18\x0e \x01(\v2#.penstock.runner.v1.ComponentPolicyR\x06policy\x12\x1d\n" +
+	"\n" +
+	"max_series\x18\x0f \x01(\x05R\tmaxSeries\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"t\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe1\x01\n" +
+	"\x0fComponentPolicy\x12%\n" +
+	"\x0edeny_dangerous\x18\x01 \x01(\bR\rdenyDangerous\x12J\n" +
+	"\aclasses\x18\x02 \x03(\v20.penstock.runner.v1.ComponentPolicy.ClassesEntryR\aclasses\x1a[\n" +
+	"\fClassesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x125\n" +
+	"\x05value\x18\x02 \x01(\v2\x1f.penstock.runner.v1.ClassPolicyR\x05value:\x028\x01\"7\n" +
+	"\vClassPolicy\x12\x14\n" +
+	"\x05allow\x18\x01 \x03(\tR\x05allow\x12\x12\n" +
+	"\x04deny\x18\x02 \x03(\tR\x04deny\"t\n" +
 	"\bResource\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06config\x18\x03 \x01(\fR\x06config\x12\x14\n" +
 	"\x05check\x18\x04 \x01(\bR\x05check\x12\x16\n" +
-	"\x06posted\x18\x05 \x01(\fR\x06posted\"\x8d\x01\n" +
+	"\x06posted\x18\x05 \x01(\fR\x06posted\"\xb6\x01\n" +
 	"\x0fPrepareResponse\x12;\n" +
 	"\trejection\x18\x01 \x01(\v2\x1d.penstock.runner.v1.RejectionR\trejection\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12\x1f\n" +
 	"\vhttp_socket\x18\x03 \x01(\tR\n" +
-	"httpSocket\"\xfd\x01\n" +
+	"httpSocket\x12'\n" +
+	"\x0fpolicy_enforced\x18\x04 \x01(\bR\x0epolicyEnforced\"\xfd\x01\n" +
 	"\tRejection\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".penstock.runner.v1.Rejection.KindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
@@ -1674,10 +1996,17 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"(\n" +
 	"\fStopResponse\x12\x18\n" +
 	"\adrained\x18\x01 \x01(\bR\adrained\"\x0e\n" +
-	"\fReadyRequest\"g\n" +
+	"\fReadyRequest\"\xc3\x01\n" +
 	"\rReadyResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12@\n" +
-	"\vconnections\x18\x02 \x03(\v2\x1e.penstock.runner.v1.ConnectionR\vconnections\"j\n" +
+	"\vconnections\x18\x02 \x03(\v2\x1e.penstock.runner.v1.ConnectionR\vconnections\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12>\n" +
+	"\n" +
+	"last_error\x18\x04 \x01(\v2\x1f.penstock.runner.v1.LoggedErrorR\tlastError\"g\n" +
+	"\vLoggedError\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"j\n" +
 	"\n" +
 	"Connection\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
@@ -1736,7 +2065,11 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\rPHASE_LEAVING\x10\x05\"*\n" +
 	"\x12SetLogLevelRequest\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\"\x15\n" +
-	"\x13SetLogLevelResponse2\x9c\x05\n" +
+	"\x13SetLogLevelResponse\"I\n" +
+	"\x10SetLimitsRequest\x12!\n" +
+	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x12\n" +
+	"\x04cpus\x18\x02 \x01(\x05R\x04cpus\"\x13\n" +
+	"\x11SetLimitsResponse2\xf6\x05\n" +
 	"\rRunnerService\x12R\n" +
 	"\aPrepare\x12\".penstock.runner.v1.PrepareRequest\x1a#.penstock.runner.v1.PrepareResponse\x12F\n" +
 	"\x03Run\x12\x1e.penstock.runner.v1.RunRequest\x1a\x1f.penstock.runner.v1.RunResponse\x12I\n" +
@@ -1745,7 +2078,8 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x05Stats\x12 .penstock.runner.v1.StatsRequest\x1a!.penstock.runner.v1.StatsResponse\x12Q\n" +
 	"\x06Events\x12!.penstock.runner.v1.EventsRequest\x1a\".penstock.runner.v1.EventsResponse0\x01\x12U\n" +
 	"\bIdentify\x12#.penstock.runner.v1.IdentifyRequest\x1a$.penstock.runner.v1.IdentifyResponse\x12^\n" +
-	"\vSetLogLevel\x12&.penstock.runner.v1.SetLogLevelRequest\x1a'.penstock.runner.v1.SetLogLevelResponseB\x17Z\x15penstock/rpc/runnerpbb\x06proto3"
+	"\vSetLogLevel\x12&.penstock.runner.v1.SetLogLevelRequest\x1a'.penstock.runner.v1.SetLogLevelResponse\x12X\n" +
+	"\tSetLimits\x12$.penstock.runner.v1.SetLimitsRequest\x1a%.penstock.runner.v1.SetLimitsResponseB\x17Z\x15penstock/rpc/runnerpbb\x06proto3"
 
 var (
 	file_penstock_runner_v1_runner_proto_rawDescOnce sync.Once
@@ -1760,77 +2094,91 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
-	(Rejection_Kind)(0),         // 0: penstock.runner.v1.Rejection.Kind
-	(Metric_Kind)(0),            // 1: penstock.runner.v1.Metric.Kind
-	(IdentifyResponse_Phase)(0), // 2: penstock.runner.v1.IdentifyResponse.Phase
-	(*PrepareRequest)(nil),      // 3: penstock.runner.v1.PrepareRequest
-	(*Resource)(nil),            // 4: penstock.runner.v1.Resource
-	(*PrepareResponse)(nil),     // 5: penstock.runner.v1.PrepareResponse
-	(*Rejection)(nil),           // 6: penstock.runner.v1.Rejection
-	(*Lint)(nil),                // 7: penstock.runner.v1.Lint
-	(*RunRequest)(nil),          // 8: penstock.runner.v1.RunRequest
-	(*RunResponse)(nil),         // 9: penstock.runner.v1.RunResponse
-	(*StopRequest)(nil),         // 10: penstock.runner.v1.StopRequest
-	(*StopResponse)(nil),        // 11: penstock.runner.v1.StopResponse
-	(*ReadyRequest)(nil),        // 12: penstock.runner.v1.ReadyRequest
-	(*ReadyResponse)(nil),       // 13: penstock.runner.v1.ReadyResponse
-	(*Connection)(nil),          // 14: penstock.runner.v1.Connection
-	(*StatsRequest)(nil),        // 15: penstock.runner.v1.StatsRequest
-	(*StatsResponse)(nil),       // 16: penstock.runner.v1.StatsResponse
-	(*Metric)(nil),              // 17: penstock.runner.v1.Metric
-	(*Timing)(nil),              // 18: penstock.runner.v1.Timing
-	(*EventsRequest)(nil),       // 19: penstock.runner.v1.EventsRequest
-	(*EventsResponse)(nil),      // 20: penstock.runner.v1.EventsResponse
-	(*Attached)(nil),            // 21: penstock.runner.v1.Attached
-	(*Finished)(nil),            // 22: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),     // 23: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),    // 24: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),  // 25: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil), // 26: penstock.runner.v1.SetLogLevelResponse
-	nil,                         // 27: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                         // 28: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil), // 29: google.protobuf.Duration
+	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
+	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
+	(IdentifyResponse_Phase)(0),   // 2: penstock.runner.v1.IdentifyResponse.Phase
+	(*PrepareRequest)(nil),        // 3: penstock.runner.v1.PrepareRequest
+	(*ComponentPolicy)(nil),       // 4: penstock.runner.v1.ComponentPolicy
+	(*ClassPolicy)(nil),           // 5: penstock.runner.v1.ClassPolicy
+	(*Resource)(nil),              // 6: penstock.runner.v1.Resource
+	(*PrepareResponse)(nil),       // 7: penstock.runner.v1.PrepareResponse
+	(*Rejection)(nil),             // 8: penstock.runner.v1.Rejection
+	(*Lint)(nil),                  // 9: penstock.runner.v1.Lint
+	(*RunRequest)(nil),            // 10: penstock.runner.v1.RunRequest
+	(*RunResponse)(nil),           // 11: penstock.runner.v1.RunResponse
+	(*StopRequest)(nil),           // 12: penstock.runner.v1.StopRequest
+	(*StopResponse)(nil),          // 13: penstock.runner.v1.StopResponse
+	(*ReadyRequest)(nil),          // 14: penstock.runner.v1.ReadyRequest
+	(*ReadyResponse)(nil),         // 15: penstock.runner.v1.ReadyResponse
+	(*LoggedError)(nil),           // 16: penstock.runner.v1.LoggedError
+	(*Connection)(nil),            // 17: penstock.runner.v1.Connection
+	(*StatsRequest)(nil),          // 18: penstock.runner.v1.StatsRequest
+	(*StatsResponse)(nil),         // 19: penstock.runner.v1.StatsResponse
+	(*Metric)(nil),                // 20: penstock.runner.v1.Metric
+	(*Timing)(nil),                // 21: penstock.runner.v1.Timing
+	(*EventsRequest)(nil),         // 22: penstock.runner.v1.EventsRequest
+	(*EventsResponse)(nil),        // 23: penstock.runner.v1.EventsResponse
+	(*Attached)(nil),              // 24: penstock.runner.v1.Attached
+	(*Finished)(nil),              // 25: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 26: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 27: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 28: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 29: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 30: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 31: penstock.runner.v1.SetLimitsResponse
+	nil,                           // 32: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 33: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 34: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
-	4,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	27, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	29, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
-	6,  // 3: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
-	0,  // 4: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
-	7,  // 5: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
-	29, // 6: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
-	14, // 7: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
-	17, // 8: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	28, // 9: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
-	18, // 10: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
-	1,  // 11: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
-	21, // 12: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	22, // 13: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	17, // 14: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 15: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	3,  // 16: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	8,  // 17: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	10, // 18: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	12, // 19: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	15, // 20: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	19, // 21: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	23, // 22: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	25, // 23: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	5,  // 24: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	9,  // 25: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	11, // 26: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	13, // 27: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	16, // 28: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	20, // 29: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	24, // 30: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	26, // 31: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	6,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
+	32, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	35, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	4,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
+	33, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	8,  // 5: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
+	0,  // 6: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
+	9,  // 7: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
+	35, // 8: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	17, // 9: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
+	16, // 10: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
+	36, // 11: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	20, // 12: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
+	34, // 13: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	21, // 14: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
+	1,  // 15: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
+	24, // 16: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
+	25, // 17: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	20, // 18: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 19: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	5,  // 20: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 21: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	10, // 22: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	12, // 23: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	14, // 24: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	18, // 25: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	22, // 26: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	26, // 27: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	28, // 28: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	30, // 29: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	7,  // 30: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	11, // 31: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	13, // 32: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	15, // 33: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	19, // 34: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	23, // 35: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	27, // 36: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	29, // 37: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	31, // 38: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	30, // [30:39] is the sub-list for method output_type
+	21, // [21:30] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -1838,11 +2186,11 @@ func file_penstock_runner_v1_runner_proto_init() {
 	if File_penstock_runner_v1_runner_proto != nil {
 		return
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[14].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[17].OneofWrappers = []any{
 		(*Metric_Number)(nil),
 		(*Metric_Timing)(nil),
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[17].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[20].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
 	}
@@ -1852,7 +2200,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   26,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

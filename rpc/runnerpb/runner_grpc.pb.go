@@ -31,6 +31,7 @@ const (
 	RunnerService_Events_FullMethodName      = "/penstock.runner.v1.RunnerService/Events"
 	RunnerService_Identify_FullMethodName    = "/penstock.runner.v1.RunnerService/Identify"
 	RunnerService_SetLogLevel_FullMethodName = "/penstock.runner.v1.RunnerService/SetLogLevel"
+	RunnerService_SetLimits_FullMethodName   = "/penstock.runner.v1.RunnerService/SetLimits"
 )
 
 // RunnerServiceClient is the client API for RunnerService service.
@@ -54,6 +55,8 @@ type RunnerServiceClient interface {
 	Identify(ctx context.Context, in *IdentifyRequest, opts ...grpc.CallOption) (*IdentifyResponse, error)
 	// SetLogLevel changes what the stream's log takes from now on.
 	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
+	// SetLimits tells the Go runtime how much it may use from now on.
+	SetLimits(ctx context.Context, in *SetLimitsRequest, opts ...grpc.CallOption) (*SetLimitsResponse, error)
 }
 
 type runnerServiceClient struct {
@@ -153,6 +156,16 @@ func (c *runnerServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelRe
 	return out, nil
 }
 
+func (c *runnerServiceClient) SetLimits(ctx context.Context, in *SetLimitsRequest, opts ...grpc.CallOption) (*SetLimitsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLimitsResponse)
+	err := c.cc.Invoke(ctx, RunnerService_SetLimits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RunnerServiceServer is the server API for RunnerService service.
 // All implementations must embed UnimplementedRunnerServiceServer
 // for forward compatibility.
@@ -174,6 +187,8 @@ type RunnerServiceServer interface {
 	Identify(context.Context, *IdentifyRequest) (*IdentifyResponse, error)
 	// SetLogLevel changes what the stream's log takes from now on.
 	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
+	// SetLimits tells the Go runtime how much it may use from now on.
+	SetLimits(context.Context, *SetLimitsRequest) (*SetLimitsResponse, error)
 	mustEmbedUnimplementedRunnerServiceServer()
 }
 
@@ -207,6 +222,9 @@ func (UnimplementedRunnerServiceServer) Identify(context.Context, *IdentifyReque
 }
 func (UnimplementedRunnerServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
+}
+func (UnimplementedRunnerServiceServer) SetLimits(context.Context, *SetLimitsRequest) (*SetLimitsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLimits not implemented")
 }
 func (UnimplementedRunnerServiceServer) mustEmbedUnimplementedRunnerServiceServer() {}
 func (UnimplementedRunnerServiceServer) testEmbeddedByValue()                       {}
@@ -366,6 +384,24 @@ func _RunnerService_SetLogLevel_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunnerService_SetLimits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).SetLimits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_SetLimits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).SetLimits(ctx, req.(*SetLimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RunnerService_ServiceDesc is the grpc.ServiceDesc for RunnerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -400,6 +436,10 @@ var RunnerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetLogLevel",
 			Handler:    _RunnerService_SetLogLevel_Handler,
+		},
+		{
+			MethodName: "SetLimits",
+			Handler:    _RunnerService_SetLimits_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,31 +37,46 @@ type Stream struct {
 	err     error
 }
 
-// Prepare lints and builds a stream and returns it ready to run. A config the
-// engine does not take gives a *rpc.Rejection. Prepare takes as long as the
-// engine does, which for a hostile config is for ever: the caller bounds it
-// by ending the process.
+// Prepare lints and builds a stream and returns it ready to run; nil when there
+// are only resources to check. A config the engine does not take gives a
+// *rpc.Rejection. Prepare takes as long as the engine does, which for a hostile
+// config is for ever: the caller bounds it by ending the process.
 //
-// It sets the environment of the whole process.
+// It sets the environment of the whole process, and takes what the policy
+// denies out of the whole process's engine.
 func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 	for name, value := range req.Environment {
 		if err := os.Setenv(name, value); err != nil {
 			return nil, fmt.Errorf("setting environment variable %q: %w", name, err)
 		}
 	}
-	env := service.GlobalEnvironment()
-	if rejection := lint(env, req); rejection != nil {
+	linting, policy, err := restrict(req.Policy)
+	if err != nil {
+		return nil, err
+	}
+	req.Policy = policy
+	if rejection := lint(linting, req); rejection != nil {
 		return nil, rejection
 	}
+	env := service.GlobalEnvironment()
+	kept, left := withoutDenied(linting, req)
+	req.Resources = kept
+	reject := func(err error) error { return rejectWith(err, left) }
 
 	s := &Stream{
 		endpoints: newEndpoints(req.StreamID, req.PrefixEndpoints),
-		metrics:   newCollector(),
+		metrics:   newCollector(req.MaxSeries),
 		started:   make(chan struct{}),
 		done:      make(chan struct{}),
 	}
 	if err := registerExporter(env, s.metrics); err != nil {
 		return nil, err
+	}
+	if req.ResourcesOnly {
+		if err := prepareResources(env, req, logger); err != nil {
+			return nil, reject(err)
+		}
+		return nil, nil
 	}
 	built, err := build(env, req, logger, s.endpoints)
 	if err != nil {
@@ -137,14 +153,24 @@ func (s *Stream) Paths() []string { return s.endpoints.paths() }
 func (s *Stream) Handler() http.Handler { return s.endpoints }
 
 // Ready reports the connections of the stream at this moment.
-func (s *Stream) Ready() (rpc.Readiness, error) { return s.endpoints.readiness() }
+func (s *Stream) Ready() (rpc.Readiness, error) {
+	readiness, err := s.endpoints.readiness()
+	readiness.Warnings = s.metrics.warnings()
+	return readiness, err
+}
 
 // Metrics reports every metric of the stream, in no order.
 func (s *Stream) Metrics() []rpc.Metric { return s.metrics.snapshot() }
 
-// reject turns what the engine says of a config into a rejection.
-func reject(err error) error {
+// rejectWith turns what the engine says of a config into a rejection. Of a
+// resource that was left out it adds why.
+func rejectWith(err error, left []leftOut) error {
 	rejection := &rpc.Rejection{Kind: rpc.RejectBuild, Message: err.Error()}
+	for _, res := range left {
+		if strings.Contains(err.Error(), "'"+res.id+"'") {
+			rejection.Message += "; " + res.why
+		}
+	}
 	var listen *net.OpError
 	if errors.Is(err, syscall.EADDRINUSE) && errors.As(err, &listen) && listen.Addr != nil {
 		rejection.Kind, rejection.Address = rpc.RejectAddressInUse, listen.Addr.String()

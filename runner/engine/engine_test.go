@@ -116,6 +116,10 @@ func TestRejections(t *testing.T) {
 		_, err := prepare(t, "input:\n  generate:\n    mapping: root = 1\n    nope: 1\noutput: {drop: {}}\n")
 		assert.Equal(t, []rpc.Lint{{Line: 4, Column: 1, Message: "field nope not recognised"}}, rejected(t, err).Lints)
 	})
+	t.Run("the same twice on a line", func(t *testing.T) {
+		_, err := prepare(t, "input: {generate: {mapping: root = 1}}\npipeline: {processors: [{noop: {}, nope: 1}, {noop: {}, nope: 1}]}\noutput: {drop: {}}\n")
+		assert.Len(t, rejected(t, err).Lints, 2, "as upstream")
+	})
 	t.Run("invalid option", func(t *testing.T) {
 		// The engine types this lint as a missing variable.
 		_, err := prepare(t, "input: {generate: {mapping: root = 1}}\noutput: {broker: {pattern: nope, outputs: [{drop: {}}]}}\n")

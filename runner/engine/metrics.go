@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"sync"
 	"sync/atomic"
 
 	gometrics "github.com/rcrowley/go-metrics"
@@ -17,12 +16,6 @@ import (
 // metrics.
 const exporterName = "penstock"
 
-// The sampling of timers is upstream's, so that percentiles compare.
-const (
-	reservoirSize  = 1028
-	reservoirAlpha = 0.015
-)
-
 func registerExporter(env *service.Environment, c *collector) error {
 	spec := service.NewConfigSpec().Summary("Hands all metrics to the runner of the stream.")
 	err := env.RegisterMetricsExporter(exporterName, spec,
@@ -33,79 +26,49 @@ func registerExporter(env *service.Environment, c *collector) error {
 	return nil
 }
 
-// collector keeps the value of every metric of the stream. It implements
-// service.MetricsExporter.
-type collector struct {
-	mu      sync.Mutex
-	entries map[string]*entry
-}
-
-// entry is one metric with one set of labels.
-type entry struct {
-	name   string
-	labels map[string]string
-	kind   rpc.Kind
-	// number is the value; for a timer, how often it was used.
-	number atomic.Int64
-	// sum is how long a timer has timed, in nanoseconds.
-	sum atomic.Int64
-	// sample is set for a timer.
-	sample gometrics.Sample
-}
-
-func newCollector() *collector { return &collector{entries: map[string]*entry{}} }
-
+// NewCounterCtor implements service.MetricsExporter.
 func (c *collector) NewCounterCtor(name string, keys ...string) service.MetricsExporterCounterCtor {
+	f := c.family(rpc.KindCounter, name, keys)
 	return func(values ...string) service.MetricsExporterCounter {
-		return c.entry(rpc.KindCounter, name, keys, values)
+		if e := f.with(values); e != nil {
+			return e
+		}
+		return refused{}
 	}
 }
 
+// NewGaugeCtor implements service.MetricsExporter.
 func (c *collector) NewGaugeCtor(name string, keys ...string) service.MetricsExporterGaugeCtor {
+	f := c.family(rpc.KindGauge, name, keys)
 	return func(values ...string) service.MetricsExporterGauge {
-		return c.entry(rpc.KindGauge, name, keys, values)
+		if e := f.with(values); e != nil {
+			return e
+		}
+		return refused{}
 	}
 }
 
+// NewTimerCtor implements service.MetricsExporter.
 func (c *collector) NewTimerCtor(name string, keys ...string) service.MetricsExporterTimerCtor {
+	f := c.family(rpc.KindTimer, name, keys)
 	return func(values ...string) service.MetricsExporterTimer {
-		return c.entry(rpc.KindTimer, name, keys, values)
+		if e := f.with(values); e != nil {
+			return e
+		}
+		return refused{}
 	}
 }
 
+// Close implements service.MetricsExporter.
 func (c *collector) Close(context.Context) error { return nil }
 
-// entry finds or makes a metric. A counter and a gauge of one name and labels
-// are one metric, as they are upstream: the first that asks says which.
-func (c *collector) entry(kind rpc.Kind, name string, keys, values []string) *entry {
-	labels := make(map[string]string, len(keys))
-	for i, key := range keys {
-		if i < len(values) {
-			labels[key] = values[i]
-		}
-	}
-	// Printing a map sorts its keys.
-	id := fmt.Sprintf("%t%q%q", kind == rpc.KindTimer, name, labels)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.entries[id]
-	if !ok {
-		e = &entry{name: name, labels: labels, kind: kind}
-		if kind == rpc.KindTimer {
-			e.sample = gometrics.NewExpDecaySample(reservoirSize, reservoirAlpha)
-		}
-		c.entries[id] = e
-	}
-	return e
-}
-
 func (c *collector) snapshot() []rpc.Metric {
-	c.mu.Lock()
+	c.mu.RLock()
 	entries := make([]*entry, 0, len(c.entries))
 	for _, e := range c.entries {
 		entries = append(entries, e)
 	}
-	c.mu.Unlock()
+	c.mu.RUnlock()
 
 	out := make([]rpc.Metric, 0, len(entries))
 	for _, e := range entries {
@@ -119,6 +82,19 @@ func (c *collector) snapshot() []rpc.Metric {
 		out = append(out, m)
 	}
 	return out
+}
+
+// entry is one metric with one set of labels.
+type entry struct {
+	name   string
+	labels map[string]string
+	kind   rpc.Kind
+	// number is the value; for a timer, how often it was used.
+	number atomic.Int64
+	// sum is how long a timer has timed, in nanoseconds.
+	sum atomic.Int64
+	// sample is set for a timer.
+	sample gometrics.Sample
 }
 
 // Incr implements service.MetricsExporterCounter.
@@ -139,3 +115,15 @@ func (e *entry) Timing(delta int64) {
 	e.sum.Add(delta)
 	e.number.Add(1)
 }
+
+// refused takes the values of a metric that is one too many.
+type refused struct{}
+
+// Incr implements service.MetricsExporterCounter.
+func (refused) Incr(int64) {}
+
+// Set implements service.MetricsExporterGauge.
+func (refused) Set(int64) {}
+
+// Timing implements service.MetricsExporterTimer.
+func (refused) Timing(int64) {}

@@ -62,8 +62,8 @@ func (e *endpoints) soleOutput() http.HandlerFunc {
 // rootOutputOnly reports whether the stream has one output and no other around
 // it, which could take a refusal for a failure to deliver.
 func (c *collector) rootOutputOnly() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	found := false
 	for _, e := range c.entries {
 		if e.name != "output_sent" {
@@ -81,11 +81,15 @@ func (c *collector) rootOutputOnly() bool {
 // buffer has passed on all it took and was told that it arrived. The engine
 // times a batch when it is done with it. Without a buffer as many messages
 // must have been delivered as were received: a stream that drops or splits
-// messages does not count as idle then, and its stop takes its time.
+// messages does not count as idle then, and its stop takes its time. Neither
+// does one with so many metrics that some were refused.
 func (c *collector) idle() bool {
 	type component struct{ path, label string }
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if len(c.refused) > 0 {
+		return false
+	}
 	values := map[component]map[string]int64{}
 	for _, e := range c.entries {
 		at := component{e.labels["path"], e.labels["label"]}
