@@ -28,6 +28,8 @@ CHAOS_DURATION ?= 10m
 CHAOS_MESSAGES ?=
 # Arguments of the benchmark: make bench ARGS='-h'.
 ARGS         ?=
+# Which tests run in the guest of `make test-cgroup2`, as go test's -run has it.
+GUEST_RUN    ?=
 
 PROTO_OUT := rpc/runnerpb
 
@@ -37,12 +39,12 @@ PROTO_OUT := rpc/runnerpb
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build the static binaries penstock and penstock-runner into bin/
+build: ## Build the static binaries into bin/
 	@mkdir -p $(BIN)
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/penstock ./cmd/penstock-runner
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/penstock ./cmd/penstock-launch ./cmd/penstock-runner
 
 # exec: the shell makes way, so that signals reach the server itself.
 .PHONY: run
@@ -61,6 +63,10 @@ test: $(TOOLS)/gotestsum ## Run every test with the race detector; PKG, TESTFLAG
 	@mkdir -p bin
 	@CGO_ENABLED=1 $(TOOLS)/gotestsum --format standard-quiet --hide-summary=output --jsonfile bin/test.json -- \
 		-race -shuffle=on -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-cgroup2
+test-cgroup2: ## Run the tests of cgroup v2 in an emulated machine; GUEST_RUN narrows it
+	@scripts/cgroup2-guest.sh '$(GUEST_RUN)'
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target FUZZTIME (200000x, 1m)

@@ -39,7 +39,7 @@ func TestTokenFile(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, c.want, server.token)
+			assert.Equal(t, c.want, server.tokens.all)
 		})
 	}
 
@@ -48,6 +48,35 @@ func TestTokenFile(t *testing.T) {
 	_, err := New(cfg, newRecorder(), zap.NewNop(), "", "")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	assert.ErrorContains(t, err, "http.auth.token_file")
+}
+
+func TestFunctionsTokenFile(t *testing.T) {
+	for name, c := range map[string]struct{ content, want, fails string }{
+		"token":     {content: " f0r-calls\n", want: "f0r-calls"},
+		"empty":     {content: "\n", fails: "must hold one token"},
+		"two words": {content: "f0r calls", fails: "must hold one token"},
+		"the other": {content: "s3cret\n", fails: "put another one there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig()
+			cfg.Auth.TokenFile = tokenFile(t, "s3cret")
+			cfg.Auth.FunctionsTokenFile = tokenFile(t, c.content)
+			server, err := New(cfg, newRecorder(), zap.NewNop(), "", "")
+			if c.fails != "" {
+				require.ErrorContains(t, err, "http.auth.functions_token_file "+cfg.Auth.FunctionsTokenFile)
+				assert.ErrorContains(t, err, c.fails)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, tokens{"s3cret", c.want}, server.tokens)
+		})
+	}
+
+	cfg := testConfig()
+	cfg.Auth = Auth{TokenFile: tokenFile(t, "s3cret"), FunctionsTokenFile: filepath.Join(t.TempDir(), "absent")}
+	_, err := New(cfg, newRecorder(), zap.NewNop(), "", "")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.ErrorContains(t, err, "http.auth.functions_token_file")
 }
 
 func TestAuthentication(t *testing.T) {
@@ -97,11 +126,13 @@ func TestAuthentication(t *testing.T) {
 func TestUnauthenticatedBodyIsNotAwaited(t *testing.T) {
 	cfg := testConfig()
 	cfg.Auth.TokenFile = tokenFile(t, "s3cret")
-	client := dial(t, serve(t, cfg, newRecorder()))
-	// The server underneath takes 8 KiB before it asks anybody.
-	client.send([]string{"POST /streams HTTP/1.1", "Host: x", "Content-Length: 1000000"}, strings.Repeat("GET /ping HTTP/1.1\r\n\r\n", 1000))
-	got := client.receive("POST")
-	assert.Equal(t, http.StatusUnauthorized, got.StatusCode)
-	assert.True(t, got.Close)
-	client.closed()
+	addr := serve(t, cfg, newRecorder())
+	for _, requests := range []int{1, 1000} {
+		client := dial(t, addr)
+		client.send([]string{"POST /streams HTTP/1.1", "Host: x", "Content-Length: 1000000"}, strings.Repeat("GET /ping HTTP/1.1\r\n\r\n", requests))
+		got := client.receive("POST")
+		assert.Equal(t, http.StatusUnauthorized, got.StatusCode)
+		assert.True(t, got.Close)
+		client.closed()
+	}
 }

@@ -2,11 +2,11 @@ package api
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,48 +44,97 @@ type requestBody struct {
 	source io.Reader
 	// left is how much the client has announced; negative when it has not.
 	left int
-	// conn is where a body without a length comes from: the parser takes its
-	// end for that of the body.
+	// begun is set once something was read.
+	begun bool
+	err   error
+
+	// conn is where the body comes from. The parser takes its end for that of
+	// a body without a length.
 	conn net.Conn
-	err  error
+	// pause is how long a read may wait for the client.
+	pause time.Duration
+	// deadline guards the deadline of conn while there is a body: nothing
+	// moves it any more once it is final.
+	deadline sync.Mutex
+	final    bool
 }
 
 var errAbandoned = errors.New("the request was answered before its body was read")
 
-func newRequestBody(c *fiber.Ctx) *requestBody {
-	b := &requestBody{released: make(chan struct{}), left: -1}
-	switch stream := c.Context().RequestBodyStream(); {
-	case stream != nil && c.Request().Header.ContentLength() != 0:
-		b.source, b.left, b.conn = stream, c.Request().Header.ContentLength(), c.Context().Conn()
-	case len(c.Request().Body()) > 0:
-		b.source = bytes.NewReader(c.Request().Body())
-	default:
-		b.err = io.EOF
-		b.eof.Store(true)
+func newRequestBody(c *fiber.Ctx, pause time.Duration) *requestBody {
+	b := &requestBody{released: make(chan struct{}), left: -1, conn: c.Context().Conn(), pause: pause}
+	if stream := c.Context().RequestBodyStream(); stream != nil && c.Request().Header.ContentLength() != 0 {
+		b.source, b.left = stream, c.Request().Header.ContentLength()
+		return b
 	}
+	b.wait(time.Time{})
+	b.err = io.EOF
+	b.eof.Store(true)
 	return b
 }
 
+// wait moves the deadline of reads, unless it is final.
+func (b *requestBody) wait(until time.Time) {
+	b.deadline.Lock()
+	defer b.deadline.Unlock()
+	if !b.final {
+		_ = b.conn.SetReadDeadline(until)
+	}
+}
+
+// hurry makes the deadline of reads final, also for one that is under way.
+func (b *requestBody) hurry() {
+	b.deadline.Lock()
+	defer b.deadline.Unlock()
+	b.final = true
+	_ = b.conn.SetReadDeadline(time.Now().Add(spareTime))
+}
+
 // Read implements io.Reader. A body that is shorter than was announced ends
-// with io.ErrUnexpectedEOF.
+// with io.ErrUnexpectedEOF, and one that pauses for too long with
+// fiber.ErrRequestTimeout.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
 		return 0, b.err
 	}
-	n, err := b.source.Read(p)
+	n, err := b.readSome(p)
 	if b.left >= 0 {
 		b.left -= n
 	}
 	if errors.Is(err, io.EOF) && (b.left > 0 || b.left < 0 && hungUp(b.conn)) {
 		err = io.ErrUnexpectedEOF
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fiber.ErrRequestTimeout
+	}
 	b.err = err
 	if errors.Is(err, io.EOF) {
+		// What is read from here on is the watch on the client, or nothing.
+		b.wait(time.Time{})
 		b.eof.Store(true)
 	}
 	return n, err
+}
+
+// readSome waits for the client. The parser hands out the first byte of a body
+// with a length alone: with it goes what else is there already, lest it become
+// a packet of its own on the way to the runner.
+func (b *requestBody) readSome(p []byte) (int, error) {
+	b.wait(time.Now().Add(b.pause))
+	n, err := b.source.Read(p)
+	first := !b.begun
+	b.begun = true
+	if !first || err != nil || b.left < 0 || n == len(p) {
+		return n, err
+	}
+	b.wait(time.Unix(1, 0))
+	more, err := b.source.Read(p[n:])
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return n + more, err
 }
 
 // Close implements io.Closer. Whether the connection can be kept is decided
@@ -110,11 +159,11 @@ func (b *requestBody) fault() error {
 
 // reclaim takes the body back from a runner that has answered without reading
 // all of it: its transport may be at it still. A read that is under way ends
-// with the deadline that conn is given.
-func (b *requestBody) reclaim(conn net.Conn) {
-	_ = conn.SetReadDeadline(time.Now().Add(spareTime))
-	// The next request has none.
-	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
+// soon.
+func (b *requestBody) reclaim() {
+	b.hurry()
+	// The client may be watched for longer.
+	defer func() { _ = b.conn.SetReadDeadline(time.Time{}) }()
 	select {
 	case <-b.released:
 		return
@@ -129,15 +178,15 @@ func (b *requestBody) reclaim(conn net.Conn) {
 
 // trackBody hands the handlers the request's body and sees to what they left
 // unread of it.
-func trackBody(c *fiber.Ctx) error {
-	body := newRequestBody(c)
+func (s *Server) trackBody(c *fiber.Ctx) error {
+	body := newRequestBody(c, s.bounds.body)
 	c.Locals(bodyKey, body)
 	err := c.Next()
 	if err != nil {
 		// Answered here, since whether the body was read must be known after.
 		err = c.App().ErrorHandler(c, err)
 	}
-	if !body.consumed() && !body.spare(c.Context().Conn()) {
+	if !body.consumed() && !body.spare() {
 		linger(c.Context())
 	}
 	return err
@@ -145,10 +194,10 @@ func trackBody(c *fiber.Ctx) error {
 
 // spare reads the rest of a body if it is small and there, and reports
 // whether it was.
-func (b *requestBody) spare(conn net.Conn) bool {
-	_ = conn.SetReadDeadline(time.Now().Add(spareTime))
+func (b *requestBody) spare() bool {
+	b.hurry()
 	_, err := io.CopyN(io.Discard, b, spareBytes)
-	_ = conn.SetReadDeadline(time.Time{})
+	_ = b.conn.SetReadDeadline(time.Time{})
 	return errors.Is(err, io.EOF) && b.consumed()
 }
 
@@ -185,6 +234,14 @@ func (e *tooLargeError) Error() string {
 	return fmt.Sprintf("the body is larger than %d bytes, the server's http.max_body_bytes", e.limit)
 }
 
+// unreadable is the answer to a request whose body could not be read.
+func unreadable(fault error) error {
+	if errors.Is(fault, fiber.ErrRequestTimeout) {
+		return fault
+	}
+	return fiber.NewError(fiber.StatusBadRequest, "Error: reading the body: "+fault.Error())
+}
+
 // config reads the body of an API request.
 func (s *Server) config(c *fiber.Ctx) ([]byte, error) {
 	limit := s.cfg.MaxBodyBytes
@@ -193,7 +250,7 @@ func (s *Server) config(c *fiber.Ctx) ([]byte, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(bodyOf(c), int64(limit)+1))
 	if err != nil {
-		return nil, fiber.NewError(fiber.StatusBadRequest, "Error: reading the body: "+err.Error())
+		return nil, unreadable(err)
 	}
 	if len(text) > limit {
 		return nil, &tooLargeError{limit}

@@ -193,10 +193,10 @@ func (c *deadlines) SetReadDeadline(at time.Time) error {
 func TestReclaimedBodyLeavesNoDeadline(t *testing.T) {
 	server, _ := pair(t)
 	conn := &deadlines{Conn: server}
-	body := &requestBody{released: make(chan struct{}), source: strings.NewReader("x"), left: -1}
+	body := &requestBody{released: make(chan struct{}), source: strings.NewReader("x"), left: -1, conn: conn}
 	require.NoError(t, body.Close())
-	body.reclaim(conn)
-	assert.Zero(t, conn.read, "the next request may take its time")
+	body.reclaim()
+	assert.Zero(t, conn.read, "the client may be watched for longer")
 }
 
 // A transport may be reading a body still when it has failed already.
@@ -226,3 +226,29 @@ func TestBodyOfAFailedRequestIsTakenBack(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// What is there of a body goes to the runner at once, not after its first byte.
+func TestBodyThatIsThereIsReadAtOnce(t *testing.T) {
+	reads := make(chan string, 1)
+	streams := newRecorder()
+	streams.owner = "foo"
+	streams.transport.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
+		text := make([]byte, 100)
+		n, err := r.Body.Read(text)
+		reads <- string(text[:n])
+		if err == nil {
+			_, err = r.Body.Read(text)
+		}
+		if !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
+	}))
+	client := dial(t, serve(t, testConfig(), streams))
+	for _, body := range []string{"hello", "x"} {
+		client.send([]string{"POST /foo/post HTTP/1.1", "Host: x", fmt.Sprint("Content-Length: ", len(body))}, body)
+		assert.Equal(t, http.StatusOK, client.receive("POST").StatusCode)
+		assert.Equal(t, body, <-reads)
+	}
+	client.pings()
+}

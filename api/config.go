@@ -25,9 +25,14 @@ type Config struct {
 
 // Auth says who may call the server.
 type Auth struct {
-	// TokenFile is a file holding one bearer token. Empty means no
-	// authentication, which only a loopback address may have.
+	// TokenFile is a file holding one bearer token, which opens every route.
+	// Empty means no authentication, which only a loopback address may have.
 	TokenFile string `yaml:"token_file"`
+	// FunctionsTokenFile is a file holding another bearer token, which opens
+	// the streams' own endpoints and nothing else, for those who may call
+	// streams but not manage them. It needs TokenFile. Empty means that there
+	// is none.
+	FunctionsTokenFile string `yaml:"functions_token_file"`
 }
 
 // DefaultConfig returns the configuration upstream's clients expect.
@@ -52,6 +57,15 @@ func (c *Config) Validate() error {
 	}
 	if c.RootPath != "" && (!strings.HasPrefix(c.RootPath, "/") || strings.HasSuffix(c.RootPath, "/")) {
 		errs = append(errs, fmt.Errorf("http.root_path %q must start with a slash and not end with one", c.RootPath))
+	}
+	switch token, functions := c.Auth.TokenFile, c.Auth.FunctionsTokenFile; {
+	case functions == "":
+	case token == "":
+		errs = append(errs, errors.New(
+			"http.auth.functions_token_file is set and http.auth.token_file is not: without the latter every route is open to everybody"))
+	case functions == token:
+		errs = append(errs, fmt.Errorf(
+			"http.auth.functions_token_file is %q, and so is http.auth.token_file: put another token into a file of its own", functions))
 	}
 	if c.MaxBodyBytes < 1 {
 		errs = append(errs, fmt.Errorf("http.max_body_bytes is %d: it must be at least 1", c.MaxBodyBytes))

@@ -60,3 +60,13 @@ func TestConfigValidateNamesEveryKey(t *testing.T) {
 		assert.ErrorContains(t, cfg.Validate(), "http.root_path", path)
 	}
 }
+
+func TestFunctionsTokenNeedsTheOther(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Auth.FunctionsTokenFile = "functions"
+	require.ErrorContains(t, cfg.Validate(), "http.auth.functions_token_file is set and http.auth.token_file is not")
+	cfg.Auth.TokenFile = "functions"
+	require.ErrorContains(t, cfg.Validate(), `http.auth.functions_token_file is "functions", and so is http.auth.token_file`)
+	cfg.Auth.TokenFile = "all"
+	assert.NoError(t, cfg.Validate())
+}

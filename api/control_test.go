@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,13 +48,13 @@ func TestStatus(t *testing.T) {
 	havingStreams(t, streams, "a")
 	got := call(t, serve(t, testConfig(), streams), "GET", "/streams/a/status", "")
 	assert.Equal(t, "application/json", got.Header.Get("Content-Type"))
-	assert.JSONEq(t, `{
-		"id": "a", "desired": "running", "state": "running", "since": "2026-11-21T09:30:00Z", "revision": 2, "origin": "api",
-		"restarts": 1, "pid": 42, "runner": "1.2.3", "log_level": "info",
-		"connections": [{"path": "root.input", "label": "in", "connected": true, "error": ""}],
-		"last_exit": {"reason": "signaled", "code": -1, "signal": "SIGSEGV", "at": "2026-11-21T09:30:00Z", "message": "panic: no"},
-		"isolation": {"process": true, "limits": false, "sandbox": false}
-	}`, got.text)
+	status, err := streams.Status(t.Context(), "a")
+	require.NoError(t, err)
+	want, err := json.Marshal(status)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(want), got.text)
+	assert.Contains(t, got.text, `"last_exit":{"reason":"oom","code":-1,"signal":"SIGKILL","at":"2026-11-21T09:30:00Z","message":"panic: no","used_bytes":70,"limit_bytes":64}`)
+	assert.Contains(t, got.text, `"isolation":{"process":true,"profile":"strict","limits":{"enforcement":"cgroup","cgroup":"/x/r1","cgroup_version":2,"memory_bytes":64,`)
 }
 
 func TestRevisionsAndRollback(t *testing.T) {

@@ -5,6 +5,12 @@
 // become answers in one place, errors.go. The gateway forwards what no route
 // of the API takes to the runner whose stream it belongs to.
 //
+// A second listener, where the streams themselves are led to, has the gateway
+// and nothing of the API. The same holds for callers whose token is for that.
+//
+// What clients may hold without using it is bounded, in bounds.go: connections,
+// headers that do not come, bodies that pause.
+//
 // Answers that go on, events and logs that are followed, end when their client
 // has gone, when their stream is deleted and when the server shuts down.
 //

@@ -49,7 +49,7 @@ func statusOf(err error) int {
 		return statusOfSet(set)
 	case errors.As(err, &tooLarge):
 		return fiber.StatusRequestEntityTooLarge
-	case isAny(err, supervisor.ErrFull, syscall.ENOSPC, syscall.EDQUOT):
+	case isAny(err, supervisor.ErrFull, supervisor.ErrNoRoom, syscall.ENOSPC, syscall.EDQUOT):
 		return fiber.StatusInsufficientStorage
 	case isAny(err, supervisor.ErrUnwritable, syscall.EROFS):
 		return fiber.StatusServiceUnavailable
@@ -96,6 +96,9 @@ func textOf(err error) string {
 		if strings.HasPrefix(fromHTTP.Message, "error when reading request") {
 			// The parser's own text repeats the headers, secrets and all.
 			return "Error: the request cannot be read: it is not valid HTTP"
+		}
+		if fromHTTP.Code == fiber.StatusRequestTimeout {
+			return overdueText
 		}
 		return fromHTTP.Message
 	case errors.Is(err, supervisor.ErrExists):

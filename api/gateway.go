@@ -40,7 +40,7 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		cancel()
 		return fiber.NewError(fiber.StatusBadRequest, "Error: "+err.Error())
 	}
-	if s.token != "" {
+	if s.tokens.all != "" {
 		// It is the server's, and headers become metadata that a stream can read.
 		r.Header.Del(fiber.HeaderAuthorization)
 	}
@@ -71,7 +71,7 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		exchange.end()
 		err = s.unanswered(exchange, err)
 		if !body.consumed() {
-			body.reclaim(c.Context().Conn())
+			body.reclaim()
 		}
 		return err
 	}
@@ -81,7 +81,7 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		return s.upgrade(c, resp, exchange)
 	}
 	if !body.consumed() {
-		body.reclaim(c.Context().Conn())
+		body.reclaim()
 	}
 	if resp.ContentLength >= 0 && exchange.stay != nil {
 		exchange.stay()
@@ -148,7 +148,7 @@ var errClientGone = fiber.NewError(statusClientGone, "Error: the client has gone
 // unanswered tells whose fault it was that a request got no answer.
 func (s *Server) unanswered(e *exchange, err error) error {
 	if fault := e.body.fault(); fault != nil {
-		return fiber.NewError(fiber.StatusBadRequest, "Error: reading the body: "+fault.Error())
+		return unreadable(fault)
 	}
 	if e.client.left.Load() {
 		return errClientGone

@@ -90,9 +90,12 @@ func (r *recorder) Status(_ context.Context, id string) (supervisor.Status, erro
 		Revision: 2, Origin: "api", Restarts: 1, PID: 42, Runner: "1.2.3", LogLevel: "info",
 		Connections: []supervisor.Connection{{Path: "root.input", Label: "in", Connected: true}},
 		LastExit: &supervisor.LastExit{
-			Reason: "signaled", Code: -1, Signal: "SIGSEGV", At: then, Message: "panic: no",
+			Reason: "oom", Code: -1, Signal: "SIGKILL", At: then, Message: "panic: no", UsedBytes: 70, LimitBytes: 64,
 		},
-		Isolation: supervisor.Isolation{Process: true},
+		Isolation: supervisor.Isolation{Process: true, Profile: supervisor.ProfileStrict, Limits: supervisor.Limits{
+			Enforcement: supervisor.EnforcedByCgroup, Cgroup: "/x/r1", CgroupVersion: 2, MemoryBytes: 64, CPU: 0.5,
+		}},
+		Warnings: []string{"look at it"},
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -211,10 +212,26 @@ func serve(t testing.TB, cfg Config, streams *recorder) string {
 // serveUntil runs a server that the test may shut down by itself.
 func serveUntil(t testing.TB, cfg Config, streams *recorder) (string, *Server) {
 	t.Helper()
+	return serveWithin(t, cfg, streams, usualBounds())
+}
+
+// serveWithin runs a server with bounds of its own.
+func serveWithin(t testing.TB, cfg Config, streams *recorder, b bounds) (string, *Server) {
+	t.Helper()
+	addr, _, server := serveBoth(t, cfg, streams, b)
+	return addr, server
+}
+
+// serveBoth runs a server and returns its address and that of the streams' own
+// endpoints alone.
+func serveBoth(t testing.TB, cfg Config, streams *recorder, b bounds) (all, functions string, _ *Server) {
+	t.Helper()
 	before := goleak.IgnoreCurrent()
-	server, err := New(cfg, streams, zap.NewNop(), "1.2.3", "today")
+	server, err := newServer(cfg, streams, zap.NewNop(), "1.2.3", "today", b)
 	require.NoError(t, err)
 	addr, err := server.Listen()
+	require.NoError(t, err)
+	port, err := server.ListenFunctions()
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve() }()
@@ -232,7 +249,7 @@ func serveUntil(t testing.TB, cfg Config, streams *recorder) (string, *Server) {
 			// A test's own runner, which closes slowly.
 			goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")))
 	})
-	return addr.String(), server
+	return addr.String(), net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))), server
 }
 
 // behind serves the stream foo by handler, on a server of its own.

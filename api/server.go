@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -56,80 +54,71 @@ type Streams interface {
 // buffer of each connection that is being read.
 const headerBytes = 32 << 10
 
-// Server serves the API and the gateway on one listener.
+// Server serves the API and the gateway on one listener, and the gateway alone
+// on another if it is asked to.
 type Server struct {
-	cfg      Config
-	streams  Streams
-	log      *zap.Logger
-	version  string
-	built    string
-	token    string
-	app      *fiber.App
-	listener net.Listener
+	cfg     Config
+	streams Streams
+	log     *zap.Logger
+	version string
+	built   string
+	tokens  tokens
+	bounds  bounds
+
+	app *fiber.App
+	// functions serves the gateway alone.
+	functions *fiber.App
+	listeners []served
 
 	// life ends when Shutdown begins.
 	life    context.Context
 	endLife context.CancelFunc
 }
 
-// New makes a server. It reads the token file, if one is configured.
+// New makes a server. It reads the token files, if any are configured.
 func New(cfg Config, streams Streams, log *zap.Logger, version, built string) (*Server, error) {
+	return newServer(cfg, streams, log, version, built, usualBounds())
+}
+
+func newServer(cfg Config, streams Streams, log *zap.Logger, version, built string, b bounds) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	token, err := readToken(cfg.Auth.TokenFile)
+	tokens, err := readTokens(cfg.Auth)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, streams: streams, log: log, version: version, built: built, token: token}
+	s := &Server{cfg: cfg, streams: streams, log: log, version: version, built: built, tokens: tokens, bounds: b}
 	s.life, s.endLife = context.WithCancel(context.Background())
-	s.app = fiber.New(fiber.Config{
+	s.app = s.newApp(s.routes)
+	s.functions = s.newApp(s.functionsRoutes)
+	return s, nil
+}
+
+// newApp makes one of the server's apps.
+func (s *Server) newApp(routes func(*fiber.App)) *fiber.App {
+	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
 		StrictRouting:         true,
 		CaseSensitive:         true,
 		ReadBufferSize:        headerBytes,
+		ReadTimeout:           s.bounds.head,
+		IdleTimeout:           s.bounds.idle,
 		// Bodies are streamed to the runners; the API's own handlers bound
-		// what they read.
+		// what they read. Of one that is longer than this, handlers are told
+		// before it is there, so that they bound its pauses as well.
+		BodyLimit:                    1,
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 		ErrorHandler:                 s.answerError,
 	})
-	s.routes()
-	s.app.Server().Handler = guard(s.app.Server().Handler, fiber.DefaultMethods)
-	return s, nil
-}
-
-// Listen takes the address and returns it with the port that was chosen.
-func (s *Server) Listen() (net.Addr, error) {
-	listener, err := net.Listen("tcp", s.cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listening on http.listen %s: %w", s.cfg.Listen, err)
-	}
-	s.listener = listener
-	return listener.Addr(), nil
-}
-
-// Serve answers requests until Shutdown. Listen comes first.
-func (s *Server) Serve() error {
-	if err := s.app.Listener(s.listener); err != nil {
-		return fmt.Errorf("serving HTTP: %w", err)
-	}
-	return nil
-}
-
-// Shutdown stops accepting connections at once and waits for the requests
-// that are being answered, until the context ends. What would not end by
-// itself is ended: events, logs that are followed, websockets, and what waits
-// for a stream's next message.
-//
-// Other requests to streams end when their runners do: where these are to be
-// stopped, the supervisor is to be closed first.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.endLife()
-	if err := s.app.ShutdownWithContext(ctx); err != nil {
-		return fmt.Errorf("ending HTTP requests: %w", err)
-	}
-	return nil
+	routes(app)
+	// Only this makes the routes known to an app that Fiber does not serve.
+	app.Handler()
+	server := app.Server()
+	server.Handler = guard(server.Handler, fiber.DefaultMethods)
+	s.bounds.apply(server)
+	return app
 }
 
 // waiting is the context of what a request waits for. It has no end: what a

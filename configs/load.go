@@ -79,7 +79,7 @@ func apply(set string, cfg *Config) error {
 	if len(doc.Content) > 0 {
 		value = doc.Content[0]
 	}
-	if err := assignScalar(leaf, value); err != nil {
+	if _, err := assignValue(leaf, value); err != nil {
 		return fmt.Errorf("--set %q: %s %w", set, path, err)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
+
+	"penstock/supervisor"
 )
 
 func write(t testing.TB, text string) string {
@@ -45,7 +47,7 @@ func TestConfigurationDocumentNamesEveryKey(t *testing.T) {
 	require.NoError(t, err)
 	cfg := Default()
 	for path := range newSchema(&cfg).leaves {
-		assert.Contains(t, string(text), "| `"+path+"` |")
+		assert.True(t, strings.Contains(string(text), "| `"+path+"` |"), "no table of docs/configuration.md has a cell %s", path)
 	}
 }
 
@@ -85,6 +87,43 @@ func TestLoadPrecedence(t *testing.T) {
 	assert.Equal(t, want, cfg)
 }
 
+func TestLoadListsFractionsAndTexts(t *testing.T) {
+	path := write(t, `isolation:
+  profile: strict
+  uids: 300000-300999
+  env_allow:
+    - REGION
+    - STAGE
+  bind_ports: [8080, 9000-9010]
+  tmp_size: 1GiB
+  egress: {deny: []}
+  components: {inputs: {deny: ["*"], allow: [generate]}}
+limits:
+  default: {memory: 256MiB, cpu: 1}
+  max: {memory: 1073741824, cpu: 1.5, io: {read_bps: 10MB}}
+`)
+	cfg, err := Load(path, []string{
+		"isolation.env_allow=[A, 'B']", "isolation.egress.allow=[\"10.0.0.0/8 443,8000-8010\", '::1']", "isolation.read=[]",
+		"limits.max.cpu=2", "limits.max.disk=2 GB", "isolation.uids=400000-400999", "isolation.profile=none",
+	})
+	require.NoError(t, err)
+
+	want := Default()
+	i := &want.Supervisor.Isolation
+	i.Profile = supervisor.ProfileNone
+	i.UIDs = supervisor.UIDRange{First: 400000, Last: 400999}
+	i.EnvAllow = []string{"A", "B"}
+	i.BindPorts = []string{"8080", "9000-9010"}
+	i.TmpSize = 1 << 30
+	i.Egress.Deny = nil
+	i.Egress.Allow = []string{"10.0.0.0/8 443,8000-8010", "::1"}
+	i.Components.Inputs = supervisor.ComponentPolicy{Allow: []string{"generate"}, Deny: []string{"*"}}
+	l := &want.Supervisor.Limits
+	l.Default.Memory, l.Default.CPU = 256<<20, 1
+	l.Max.Memory, l.Max.CPU, l.Max.Disk, l.Max.IO.ReadBPS = 1<<30, 2, 2e9, 10e6
+	assert.Equal(t, want, cfg)
+}
+
 func TestLoadRefuses(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"unknown key", "data_dir: x\nbogus_setting: 1\n", `c.yaml:2: unknown key "bogus_setting"`},
@@ -106,6 +145,27 @@ func TestLoadRefuses(t *testing.T) {
 		{"list at the top", "- a\n", "c.yaml:1: the file must be a mapping of keys to values"},
 		{"alias", "data_dir: &d x\nrunner: *d\n", "c.yaml:2: runner takes one plain value, not a list, a mapping or an alias"},
 		{"merge key", "<<: {runner: x}\n", "c.yaml:1: the file has a key that is no plain name"},
+		{"value for a list", "isolation:\n  read: /srv\n", "c.yaml:2: isolation.read takes a list, such as [a, b]; [] is an empty one"},
+		{"mapping for a list", "isolation:\n  read: {a: b}\n", "c.yaml:2: isolation.read takes a list, such as [a, b]; [] is an empty one"},
+		{"list in a list", "isolation:\n  read:\n    - /a\n    - [/b]\n",
+			"c.yaml:4: isolation.read item 2 takes one plain value, not a list, a mapping or an alias"},
+		{"nothing in a list", "isolation:\n  read:\n    - /a\n    -\n", "c.yaml:4: isolation.read has nothing as its item 2"},
+		{"alias in a list", "data_dir: &d /a\nisolation:\n  read: [*d]\n",
+			"c.yaml:3: isolation.read item 1 takes one plain value, not a list, a mapping or an alias"},
+		{"no size", "limits:\n  max:\n    memory: 1.5\n",
+			"c.yaml:3: limits.max.memory is not valid: 1.5 is not a size: write for example 256MiB, 1GB or a whole number of bytes"},
+		{"no range", "isolation:\n  uids: 1000\n",
+			`c.yaml:2: isolation.uids is not valid: "1000" is not a range of user ids: write for example 200000-265535`},
+		{"keys of a range", "isolation:\n  uids: {first: 1000}\n", "c.yaml:2: isolation.uids takes one plain value, not a list, a mapping or an alias"},
+		{"no fraction", "limits:\n  max:\n    cpu: half\n", `c.yaml:3: limits.max.cpu is "half": it must be a number, such as 0.5`},
+		{"infinite", "limits:\n  max:\n    cpu: inf\n", `c.yaml:3: limits.max.cpu is "inf": it must be a number, such as 0.5`},
+		{"no number", "limits:\n  max:\n    cpu: nan\n", `c.yaml:3: limits.max.cpu is "nan": it must be a number, such as 0.5`},
+		{"limit of no kind", "limits:\n  memory: 1GiB\n", `c.yaml:2: unknown key "limits.memory": did you mean "limits.max.memory"?`},
+		{"limit of streams", "limits:\n  maxx: {cpu: 1}\n", `c.yaml:2: unknown key "limits.maxx": did you mean "limits.max"?`},
+		{"misspelt class", "isolation:\n  components:\n    output: {deny: [file]}\n",
+			`c.yaml:3: unknown key "isolation.components.output": did you mean "isolation.components.outputs"?`},
+		{"misspelt rule", "isolation:\n  components:\n    outputs: {denny: [file]}\n",
+			`c.yaml:3: unknown key "isolation.components.outputs.denny": did you mean "isolation.components.outputs.deny"?`},
 		{"second document", "runner: a\n---\nrunner: b\n", "c.yaml:2: a second document starts here: keep one"},
 		{"no YAML", "http: {\n", "c.yaml: line 1: did not find expected node content"},
 	} {
@@ -126,6 +186,13 @@ func TestLoadRefusesSet(t *testing.T) {
 		{"log.levl=info", `--set "log.levl=info": unknown key "log.levl": did you mean "log.level"?`},
 		{"concurrency=", `--set "concurrency=": concurrency is "": it must be a whole number`},
 		{"timeouts.stop=5", `--set "timeouts.stop=5": timeouts.stop is "5": it must be a duration with its unit, such as 500ms or 20s`},
+		{"isolation.components.caches=[a]", `--set "isolation.components.caches=[a]": isolation.components.caches is a section: set one of its keys`},
+		{"isolation.component.caches.deny=[a]",
+			`--set "isolation.component.caches.deny=[a]": unknown key "isolation.component.caches.deny": did you mean "isolation.components.caches.deny"?`},
+		{"isolation.read=/a", `--set "isolation.read=/a": isolation.read takes a list, such as [a, b]; [] is an empty one`},
+		{"isolation.read=", `--set "isolation.read=": isolation.read takes a list, such as [a, b]; [] is an empty one`},
+		{"isolation.read=[~]", `--set "isolation.read=[~]": isolation.read has nothing as its item 1`},
+		{"limits.max.memory=", `--set "limits.max.memory=": limits.max.memory is not valid: "" is not a size: write for example 256MiB, 1GB or a whole number of bytes`},
 		{"runner=[a]", `--set "runner=[a]": runner takes one plain value, not a list, a mapping or an alias`},
 	} {
 		t.Run(test.set, func(t *testing.T) {
@@ -150,10 +217,11 @@ func TestValidate(t *testing.T) {
 	// One wrong value of each owner, so that each is seen to be asked.
 	cfg.HTTP.MaxBodyBytes = 0
 	cfg.Supervisor.Concurrency = 0
+	cfg.Supervisor.Limits.HostMemoryShare = 0
 	cfg.Log = Log{Level: "loud", Format: "xml"}
 	err := cfg.Validate()
 	for _, want := range []string{
-		"http.max_body_bytes", "concurrency",
+		"http.max_body_bytes", "concurrency", "limits.host_memory_share",
 		`log.level is "loud": it must be one of debug, info, warn, error`,
 		`log.format is "xml": it must be one of console, json`,
 	} {
@@ -188,6 +256,7 @@ func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{
 		"", "~", "http: {listen: x}", "log: {level: debug}\n---\n", "a: &a [*a]", "<<: *x",
 		"timeouts:\n  stop: 1h\n", "? [a]\n: b", "prefix_stream_endpoints: yes", "concurrency: 0x10", "\xff",
+		"isolation: {read: [a, ~, [b]], uids: 1-2, components: {inputs: {deny: '*'}}}", "limits: {max: {memory: 1GiB, cpu: .inf}}",
 	} {
 		f.Add([]byte(seed), "runner="+seed)
 	}
@@ -195,6 +264,9 @@ func FuzzLoad(f *testing.F) {
 		cfg := Default()
 		oneLine(t, parse("c.yaml", text, &cfg), "c.yaml:")
 		oneLine(t, apply(set, &cfg), "--set ")
+		for _, path := range []string{"isolation.env_allow", "isolation.uids", "limits.max.memory", "limits.max.cpu"} {
+			oneLine(t, apply(path+"="+set, &cfg), "--set ")
+		}
 	})
 }
 

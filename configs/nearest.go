@@ -10,15 +10,17 @@ import (
 // unknown is the message for a path that is no key, with the key it may have
 // meant: the one of that name in another section, or the nearest in spelling.
 func (s *schema) unknown(path string) string {
-	best, bestDistance := "", 3 // More than two slips are another word.
+	best, bestRank, bestDistance := "", 3, 0 // More than two slips are another word.
 	name := lastSegment(path)
 	for _, known := range s.paths {
 		distance := levenshtein.ComputeDistance(path, known)
+		rank := distance
 		if lastSegment(known) == name {
-			distance = min(distance, 1)
+			rank = min(rank, 1)
 		}
-		if distance < bestDistance {
-			best, bestDistance = known, distance
+		// Of several sections with a key of that name, the nearest.
+		if rank < bestRank || rank == bestRank && best != "" && distance < bestDistance {
+			best, bestRank, bestDistance = known, rank, distance
 		}
 	}
 	if best == "" {

@@ -3,13 +3,9 @@ package configs
 import (
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
-
-	"penstock/supervisor"
 )
 
 // schema is the tree of keys that the yaml tags of Config span. It is walked by
@@ -34,7 +30,7 @@ func (s *schema) add(v reflect.Value, path string) {
 	if path != "" && !s.sections[path] {
 		s.paths = append(s.paths, path)
 	}
-	if v.Kind() != reflect.Struct {
+	if _, text := unmarshaler(v); text || v.Kind() != reflect.Struct {
 		s.leaves[path] = v
 		return
 	}
@@ -96,41 +92,8 @@ func (s *schema) assignKey(key, value *yaml.Node, path string) error {
 	if isNull(value) {
 		return nil
 	}
-	if err := assignScalar(leaf, value); err != nil {
-		return fmt.Errorf("%d: %s %w", value.Line, path, err)
-	}
-	return nil
-}
-
-// assignScalar puts one value into one field. Its errors follow the key.
-func assignScalar(leaf reflect.Value, node *yaml.Node) error {
-	if node.Kind != yaml.ScalarNode {
-		return fmt.Errorf("takes one plain value, not a list, a mapping or an alias")
-	}
-	text := node.Value
-	switch leaf.Interface().(type) {
-	case time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return fmt.Errorf("is %q: it must be a duration with its unit, such as 500ms or 20s", text)
-		}
-		leaf.SetInt(int64(d))
-	case string, supervisor.OnExit:
-		leaf.SetString(text)
-	case bool:
-		var b bool
-		if node.Tag != "!!bool" || node.Decode(&b) != nil {
-			return fmt.Errorf("is %q: it must be true or false", text)
-		}
-		leaf.SetBool(b)
-	case int:
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("is %q: it must be a whole number", text)
-		}
-		leaf.SetInt(int64(n))
-	default:
-		return fmt.Errorf("cannot be set: the server does not read values of type %s", leaf.Type())
+	if at, err := assignValue(leaf, value); err != nil {
+		return fmt.Errorf("%d: %s %w", at.Line, path, err)
 	}
 	return nil
 }

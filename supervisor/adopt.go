@@ -33,6 +33,9 @@ func (s *Supervisor) Start(ctx context.Context) error {
 		}
 		specs[id] = sp
 	}
+	for id, rec := range stored.Streams {
+		s.confiner.claim(id, rec.UID)
+	}
 	streams := make([]*stream, 0, len(specs))
 	var recalled sync.WaitGroup
 	for id, sp := range specs {
@@ -54,6 +57,9 @@ func (s *Supervisor) Start(ctx context.Context) error {
 			keep = append(keep, stored.Runners[st.id].Dir)
 		}
 	}
+	if over := s.confiner.rooms.over(); over > 0 {
+		s.log.Warn("the memory limits of the streams exceed what limits.host_memory_share leaves them", zap.Int64("bytes", over))
+	}
 	s.watchers.Go(func() { s.clear(streams, keep) })
 	return nil
 }
@@ -62,6 +68,9 @@ func (s *Supervisor) Start(ctx context.Context) error {
 // lets streams start.
 func (s *Supervisor) clear(streams []*stream, keep []string) {
 	s.launcher.EndOthers(keep)
+	if err := s.confiner.sweep(keep); err != nil {
+		s.log.Warn("cgroups of an earlier supervisor's runners are left", zap.Error(err))
+	}
 	s.dropAllStrayFiles()
 	close(s.cleared)
 	for _, st := range streams {
@@ -110,7 +119,7 @@ func (s *Supervisor) recallSpec(rec store.Stream) (spec, error) {
 		if err != nil {
 			return spec{}, err
 		}
-		defaults, _ := options.Parse(nil)
+		defaults, _ := options.Parse(nil, options.Allowed{})
 		return spec{doc: doc, engine: engine, options: defaults, chilled: rec.Chilled, allowTests: rec.AllowTests}, nil
 	case err != nil:
 		return spec{}, fmt.Errorf("stream %q: %w", rec.ID, err)
@@ -122,6 +131,7 @@ func (s *Supervisor) recallSpec(rec store.Stream) (spec, error) {
 // stream where it was. run is the zero value when no runner is known.
 func (s *stream) recall(sp spec, rec store.Stream, run store.Runner) {
 	defer close(s.born)
+	defer s.settle()
 	s.spec, s.revision, s.changedAt, s.origin = sp, rec.Revision, rec.ChangedAt, rec.Origin
 	s.paused, s.restarts, s.lastExit = rec.Paused, run.Restarts, decodeExit(run.LastExit)
 	if rec.LogLevel != "" {
@@ -163,7 +173,7 @@ func (s *stream) recallOutcome(o *store.Outcome) {
 // kernel knows of it agrees with the store. Whether the runner agrees is asked
 // next; one that is slow to answer is not dead.
 func (s *stream) adopt(run store.Runner) {
-	if run.Revision != s.revision || run.Prefix != s.sup.cfg.PrefixStreamEndpoints {
+	if run.Revision != s.revision || run.Prefix != s.sup.cfg.PrefixStreamEndpoints || run.Confinement != s.sup.confiner.fingerprint() {
 		s.sup.telemetry.Adopted("outdated")
 		s.log.Info("the runner of the last supervisor is outdated and is replaced", zap.Int("pid", run.PID), zap.Uint64("revision", run.Revision))
 		s.publish()
@@ -178,15 +188,22 @@ func (s *stream) adopt(run store.Runner) {
 	}
 	proc, err := s.sup.launcher.Adopt(process.Identity{
 		PID: run.PID, StartTime: run.StartTime, BootID: run.BootID, Dir: run.Dir, Socket: run.Socket, UID: run.UID,
-	})
+	}, s.sup.confiner.hierarchy)
 	if err != nil {
 		s.missed(run, err)
 		return
 	}
+	limits := decodeLimits(run.Limits)
+	// What it is confined in is asked once more; a runner that has just ended
+	// has nothing to tell.
+	layers, err := s.sup.inspect(proc)
+	if err != nil {
+		s.log.Debug("the adopted runner's confinement cannot be read", zap.Int("pid", run.PID), zap.Error(err))
+	}
 	inst := &instance{
-		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, transport: socketTransport(run.HTTPSocket),
+		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, transport: socketTransport(proc, run.HTTPSocket),
 		token: run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
-		adopted: true, follower: s.sup.follow(proc),
+		adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
 	}
 	s.current, s.lastPID, s.ranBefore = inst, run.PID, true
 	s.moveAt(eventAdopt, run.StartedAt)
@@ -202,7 +219,7 @@ func (s *stream) missed(run store.Runner, err error) {
 	}
 	s.sup.telemetry.Adopted(result)
 	s.lastPID = run.PID
-	exit := s.sup.launcher.LastExit(run.Dir)
+	exit := s.sup.launcher.LastExit(run.Dir, s.sup.confiner.hierarchy)
 	s.keepOutput(s.sup.launcher.LastStderr(run.Dir))
 	s.log.Warn("the runner of the last supervisor cannot be adopted", zap.Int("pid", run.PID), zap.NamedError("reason", err), zap.Stringer("exit", exit))
 	s.lastExit = s.explained(lastExit(exit))
@@ -288,6 +305,20 @@ func (s *stream) goOn() {
 		if err := s.renew(s.life, s.sup.cfg.Timeouts.Stop); err != nil {
 			s.log.Error("the stream runs on with an older resource", zap.Error(err))
 		}
+	case s.current != nil:
+		s.catchUpLimits()
+	}
+}
+
+// catchUpLimits gives an adopted runner the limits that the present server's
+// defaults and ceilings make.
+func (s *stream) catchUpLimits() {
+	_, err := s.relimit(s.life, s.current, s.sup.confiner.of(s.spec.options.Limits))
+	if errors.Is(err, errNeedsNewRunner) {
+		err = s.renew(s.life, s.sup.cfg.Timeouts.Stop)
+	}
+	if err != nil && s.life.Err() == nil {
+		s.log.Error("the stream runs on with the limits of the last supervisor", zap.Error(err))
 	}
 }
 

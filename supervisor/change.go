@@ -30,8 +30,14 @@ func (s *stream) update(ctx context.Context, revise func(spec) (revised, error),
 	if err != nil {
 		return err
 	}
+	if err := s.admit(to.spec); err != nil {
+		return err
+	}
+	defer s.settle()
 	if s.current != nil && !to.spec.equal(s.spec) && to.spec.sameForEngine(s.spec) {
-		return s.updateOptions(to)
+		if err := s.updateOptions(ctx, to); !errors.Is(err, errNeedsNewRunner) {
+			return err
+		}
 	}
 	s.coming.Store(&to.spec)
 	defer s.coming.Store(nil)
@@ -47,11 +53,17 @@ func (s *stream) update(ctx context.Context, revise func(spec) (revised, error),
 	return s.replace(ctx, inst, &to, timeout)
 }
 
-// updateOptions is for a spec whose runner need not know of the change.
-func (s *stream) updateOptions(to revised) error {
+// updateOptions is for a spec whose runner can take the change while it runs. It
+// fails with errNeedsNewRunner, and has changed nothing, when it cannot.
+func (s *stream) updateOptions(ctx context.Context, to revised) error {
+	unlimit, err := s.relimit(ctx, s.current, s.sup.confiner.of(to.spec.options.Limits))
+	if err != nil {
+		return err
+	}
 	back := s.take(to)
 	if err := s.sup.keep(s.revision-1, s.record(), s.runnerOf(s.current)); err != nil {
 		back()
+		unlimit()
 		return err
 	}
 	s.forgive()
@@ -196,12 +208,20 @@ func (s *stream) makeWay(ctx context.Context, timeout time.Duration) {
 // of a set that was kept as a whole.
 func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration) error {
 	to := revised{m.spec, store.OriginAPI}
+	defer s.settle()
 	if m.sameForEngine && s.current != nil {
-		s.takeKept(to, m)
-		s.tryKeepRunner(s.current)
-		s.forgive()
-		s.publish()
-		return nil
+		_, err := s.relimit(ctx, s.current, s.sup.confiner.of(m.spec.options.Limits))
+		switch {
+		case err == nil:
+			s.takeKept(to, m)
+			s.tryKeepRunner(s.current)
+			s.forgive()
+			s.publish()
+			return nil
+		case !errors.Is(err, errNeedsNewRunner):
+			s.undo(s.takeKept(to, m))
+			return err
+		}
 	}
 	inst := m.inst
 	if inst == nil {

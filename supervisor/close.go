@@ -30,7 +30,7 @@ func (s *Supervisor) Close(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx))
+	return errors.Join(s.keepFinals(all), s.handBack(ctx), s.confiner.close())
 }
 
 // Detach ends the supervisor and leaves every runner running, for the next
@@ -53,7 +53,7 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 		// Somebody still works on these streams: the end of the process ends that.
 		return errors.Join(errs...)
 	}
-	return s.handBack(ctx)
+	return errors.Join(s.handBack(ctx), s.confiner.unguide())
 }
 
 // Abandon is the end of a supervisor that could not begin to serve: runners
@@ -73,7 +73,7 @@ func (s *Supervisor) Abandon(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx))
+	return errors.Join(s.keepFinals(all), s.handBack(ctx), s.confiner.unguide())
 }
 
 // keepFinals has the next supervisor know how the streams were left that have

@@ -32,6 +32,12 @@ type Config struct {
 	// Concurrency bounds how many runners one request starts, stops or asks at
 	// the same time. At least 1.
 	Concurrency int `yaml:"concurrency"`
+	// Isolation says what streams are kept from.
+	Isolation IsolationConfig `yaml:"isolation"`
+	// Limits bounds what streams may use.
+	Limits LimitsConfig `yaml:"limits"`
+	// StreamMetrics bounds the metrics of each stream.
+	StreamMetrics StreamMetrics `yaml:"stream_metrics"`
 }
 
 // OnExit is what becomes of the runners when the supervisor exits.
@@ -100,6 +106,9 @@ func DefaultConfig() Config {
 		OrphanTimeout: time.Hour,
 		StreamLogs:    StreamLogs{MaxMegabytes: 8},
 		Concurrency:   8,
+		Isolation:     defaultIsolation(),
+		Limits:        LimitsConfig{HostMemoryShare: 90},
+		StreamMetrics: StreamMetrics{MaxSeries: 10_000},
 	}
 }
 
@@ -139,5 +148,7 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("concurrency is %d: it must be at least 1", c.Concurrency))
 	}
-	return errors.Join(errs...)
+	errs = append(errs, c.Isolation.validate(c.DataDir)...)
+	errs = append(errs, c.Limits.validate()...)
+	return errors.Join(append(errs, c.StreamMetrics.validate())...)
 }

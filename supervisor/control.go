@@ -36,6 +36,7 @@ func (s *Supervisor) Pause(ctx context.Context, id string, ch Change) error {
 		if err != nil {
 			return err
 		}
+		defer st.settle()
 		st.paused, st.outcome, st.reason = true, nil, "it is paused"
 		st.forgive()
 		st.retire(timeout)
@@ -60,6 +61,10 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 		if err := st.revert(); err != nil {
 			return err
 		}
+		if err := s.confiner.admit(id, st.spec); err != nil {
+			return err
+		}
+		defer st.settle()
 		inst, err := s.prepare(ctx, id, st.spec, s.resources.all(), st.logLevel)
 		if err != nil {
 			return err

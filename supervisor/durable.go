@@ -4,14 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"penstock/rpc"
+	"penstock/supervisor/folder"
 	"penstock/supervisor/store"
 )
 
@@ -20,6 +19,7 @@ func (s *stream) record() store.Stream {
 	return store.Stream{
 		ID: s.id, Definition: s.spec.definition(), Revision: s.revision, Paused: s.paused,
 		LogLevel: s.logLevel, Origin: s.origin, ChangedAt: s.changedAt, Outcome: s.outcome,
+		UID: s.sup.confiner.user(s.id),
 	}
 }
 
@@ -41,6 +41,7 @@ func (s *stream) runnerOf(inst *instance) *store.Runner {
 		Revision: s.revision, Generation: inst.generation,
 		HTTPSocket: inst.httpSocket, Endpoints: inst.endpoints, Prefix: s.sup.cfg.PrefixStreamEndpoints,
 		StartedAt: inst.startedAt, Restarts: s.restarts, LastExit: s.lastExitRecord(),
+		Confinement: s.sup.confiner.fingerprint(), Limits: encodeLimits(inst.limits),
 	}
 }
 
@@ -160,7 +161,7 @@ func (s *stream) amendRun(change func(tx *store.Tx, rec *store.Stream) error) er
 func (s *stream) keepRunner(inst *instance) error {
 	run := s.runnerOf(inst)
 	return s.amendRun(func(tx *store.Tx, rec *store.Stream) error {
-		rec.Outcome = nil
+		rec.Outcome, rec.UID = nil, s.sup.confiner.user(s.id)
 		if run == nil {
 			return tx.DeleteRunner(s.id)
 		}
@@ -228,18 +229,9 @@ func (s *stream) keepOutcome() {
 // writes there.
 func (s *stream) keepOutput(said []byte, err error) {
 	if err == nil && len(said) > 0 {
-		err = appendTo(filepath.Join(s.sup.streamDir(s.id), "output.log"), said)
+		err = folder.Append(s.sup.streamDir(s.id), "output.log", said)
 	}
 	if err != nil {
 		s.log.Warn("the runner's last words cannot be kept", zap.Error(err))
 	}
-}
-
-func appendTo(path string, text []byte) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	return errors.Join(err, file.Close())
 }

@@ -26,6 +26,9 @@ var (
 	ErrPaused = errors.New("the stream is paused: resume it first")
 	// ErrFull is wrapped when there is no space left for what has to be kept.
 	ErrFull = store.ErrFull
+	// ErrNoRoom is wrapped when a stream does not fit on the host beside the
+	// others.
+	ErrNoRoom = errors.New("no room")
 	// ErrUnwritable is wrapped when the store cannot be written to otherwise.
 	ErrUnwritable = store.ErrUnwritable
 	// ErrClosed is returned once the supervisor is shutting down.

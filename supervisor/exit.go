@@ -19,6 +19,10 @@ func lastExit(exit process.Exit) *LastExit {
 		// Nobody saw it before now.
 		told.At = time.Now()
 	}
+	if exit.Excess != nil {
+		told.UsedBytes, told.LimitBytes = exit.Excess.Used, exit.Excess.Limit
+		told.Message = "it " + exit.String()
+	}
 	if exit.Signal != 0 {
 		told.Signal = unix.SignalName(exit.Signal)
 	}
@@ -46,6 +50,8 @@ func whyLeft(record *rpc.ExitRecord) string {
 func (e *LastExit) String() string {
 	text := fmt.Sprintf("exited with code %d", e.Code)
 	switch {
+	case e.Reason == string(process.OOM), e.Reason == string(process.Disk):
+		return strings.TrimPrefix(e.Message, "it ")
 	case e.Reason == string(process.Lost):
 		text = "ended unseen"
 	case e.Signal != "":

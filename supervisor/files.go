@@ -18,6 +18,7 @@ func (s *Supervisor) dropStrayFiles(id string) {
 	}
 	if _, taken := s.streams[id]; !taken {
 		s.dropFiles(id)
+		s.confiner.forget(id)
 	}
 }
 

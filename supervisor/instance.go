@@ -13,7 +13,9 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
+	"penstock/supervisor/options"
 	"penstock/supervisor/process"
+	"penstock/supervisor/sandbox"
 )
 
 // instance is one runner that has built one spec.
@@ -37,23 +39,29 @@ type instance struct {
 	startedAt time.Time
 	// generation is that of the resources it was built with.
 	generation uint64
+	// limits are those in force.
+	limits options.Limits
+	// layers are what the kernel said it is confined in.
+	layers sandbox.Layers
 	*follower
 }
 
 // follower listens to a runner's events. It is what tells the runner that it
 // has a supervisor, from its first moment to its last.
 type follower struct {
-	// unwatch ends the listening.
-	unwatch context.CancelFunc
+	// unwatch ends the listening, and the watches.
+	unwatch func()
+	watches *watches
 	// over is closed when there is nothing more to hear; finished is set then
 	// if the stream has ended by itself.
 	over     chan struct{}
 	finished *rpc.Finished
 }
 
-func (s *Supervisor) follow(proc *process.Process) *follower {
+func (s *Supervisor) follow(proc *process.Process, id string, limits options.Limits) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &follower{unwatch: cancel, over: make(chan struct{})}
+	watches := s.watch(proc, id, limits)
+	f := &follower{unwatch: func() { cancel(); watches.stop() }, watches: watches, over: make(chan struct{})}
 	s.watchers.Go(func() {
 		defer close(f.over)
 		var finished *rpc.Finished
@@ -98,7 +106,7 @@ const deathNotice = time.Second
 // resources. A config that is refused gives an error that wraps ErrInvalid;
 // its runner is gone then. The context bounds all of it.
 func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList, logLevel string) (*instance, error) {
-	req := s.prepareRequest(id, resources.list)
+	req := s.prepareRequest(id, resources.list, sp.options)
 	req.Config = sp.engine.Text()
 	req.Instance = rand.Text()
 	req.LogLevel = logLevel
@@ -107,50 +115,59 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if sp.engine.LintDisabled() {
 		req.Chilled = true
 	}
-	proc, followed, prepared, err := s.startPrepared(ctx, req)
+	limits := s.confiner.of(sp.options.Limits)
+	proc, followed, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
 	defer cancel()
 	identity, err := proc.Identify(limited)
+	var layers sandbox.Layers
+	if err == nil {
+		layers, err = s.inspect(proc)
+	}
 	if err != nil {
 		followed.unwatch()
 		proc.Kill()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: the new runner does not say who it is: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: the new runner cannot be made sure of: %w", ErrUnavailable, err)
 	}
 	return &instance{
 		proc:       proc,
 		endpoints:  prepared.Endpoints,
 		httpSocket: prepared.HTTPSocket,
-		transport:  socketTransport(prepared.HTTPSocket),
+		transport:  socketTransport(proc, prepared.HTTPSocket),
 		token:      req.Instance,
 		version:    identity.Version,
 		logLevel:   logLevel,
 		startedAt:  time.Now(),
 		generation: resources.generation,
+		limits:     limits,
+		layers:     layers,
 		follower:   followed,
 	}, nil
 }
 
-func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource) rpc.PrepareRequest {
+func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts options.Options) rpc.PrepareRequest {
 	return rpc.PrepareRequest{
 		StreamID:        id,
 		Resources:       resources,
-		Environment:     s.environment,
+		Environment:     s.variables(id, opts),
 		PrefixEndpoints: s.cfg.PrefixStreamEndpoints,
 		LogDir:          s.streamDir(id),
-		LogMegabytes:    s.cfg.StreamLogs.MaxMegabytes,
+		LogMegabytes:    s.logMegabytes(s.confiner.of(opts.Limits)),
 		OrphanTimeout:   s.cfg.OrphanTimeout,
+		Policy:          s.confiner.policies,
+		MaxSeries:       s.cfg.StreamMetrics.MaxSeries,
 	}
 }
 
-// startPrepared starts a runner and calls Prepare on it. On an error there is
-// no runner left.
-func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) (*process.Process, *follower, rpc.Prepared, error) {
+// startPrepared starts a runner, in its confinement, and calls Prepare on it. On
+// an error there is no runner left.
+func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*process.Process, *follower, rpc.Prepared, error) {
 	// Until what an earlier supervisor left has ended: two runners of a stream
 	// would take each other's input.
 	select {
@@ -161,12 +178,17 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest) 
 	if err := s.starts.Acquire(ctx, 1); err != nil {
 		return nil, nil, rpc.Prepared{}, err
 	}
-	proc, err := s.launcher.Start(ctx)
+	confinement, err := s.confinement(req.StreamID, opts, limits)
+	if err != nil {
+		s.starts.Release(1)
+		return nil, nil, rpc.Prepared{}, err
+	}
+	proc, err := s.launcher.Start(ctx, confinement)
 	s.starts.Release(1)
 	if err != nil {
 		return nil, nil, rpc.Prepared{}, err
 	}
-	followed := s.follow(proc)
+	followed := s.follow(proc, req.StreamID, limits)
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
 	defer cancel()
 	prepared, err := proc.Prepare(limited, req)
@@ -222,11 +244,10 @@ func explain(err error, doc *document.Document, resource func(id string) *docume
 // socketTransport speaks HTTP to a runner's unix socket. Connections are kept
 // for as long as the runner lives; it never closes idle ones, so that none is
 // closed just as a request takes it.
-func socketTransport(socket string) *http.Transport {
+func socketTransport(proc *process.Process, socket string) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
+			return proc.Dial(ctx, socket)
 		},
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: maxIdlePerRunner,

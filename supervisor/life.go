@@ -19,8 +19,12 @@ import (
 // it already.
 func (s *stream) create(ctx context.Context, sp spec, origin store.Origin, ready *instance, kept bool) (err error) {
 	defer close(s.born)
+	if err = s.sup.confiner.admit(s.id, sp); err != nil && ready != nil {
+		ready.discard()
+	}
 	defer func() {
 		if err == nil {
+			s.settle()
 			return
 		}
 		if kept {
@@ -29,6 +33,9 @@ func (s *stream) create(ctx context.Context, sp spec, origin store.Origin, ready
 		s.state = StateStopped
 		s.sup.forget(s, true)
 	}()
+	if err != nil {
+		return err
+	}
 	if ready == nil {
 		s.coming.Store(&sp)
 		defer s.coming.Store(nil)

@@ -16,6 +16,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
+	"penstock/supervisor/options"
 	"penstock/supervisor/store"
 )
 
@@ -45,6 +46,7 @@ func newScripted(t *testing.T) *Supervisor {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	cfg := DefaultConfig()
+	cfg.Isolation.Profile = ProfileNone
 	cfg.DataDir = dir
 	cfg.Runner, err = os.Executable()
 	require.NoError(t, err)
@@ -131,7 +133,7 @@ func TestCloseMeetsACreation(t *testing.T) {
 	const inVain = 5 * time.Millisecond
 	for range 5 {
 		s := newScripted(t)
-		sp, err := newSpec(parsed(t, "input: {}"), false, false)
+		sp, err := newSpec(parsed(t, "input: {}"), false, false, options.Allowed{})
 		require.NoError(t, err)
 		ready, err := s.prepare(t.Context(), "a", sp, s.resources.all(), defaultLogLevel)
 		require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
 	"penstock/supervisor/telemetry"
 )
 
@@ -27,6 +28,17 @@ func (s *Supervisor) targets() []telemetry.Target {
 		switch {
 		case v.active():
 			target.PID = v.current.proc.PID()
+			target.MemoryLimit, target.DiskLimit = int64(v.limits.Memory), int64(v.limits.Disk)
+			target.DiskBytes = v.current.watches.diskUsed()
+			if v.current.proc.Leaf() != nil {
+				target.Usage = func() (cgroup.Usage, bool) {
+					counted := s.counted(v.current)
+					if counted == nil {
+						return cgroup.Usage{}, false
+					}
+					return *counted, true
+				}
+			}
 			target.Stats = v.current.proc.Stats
 		case v.last != nil:
 			target.Stats = func(context.Context) ([]rpc.Metric, error) { return v.last, nil }

@@ -196,6 +196,7 @@ func (s *Supervisor) Stats(ctx context.Context, id string) (stats.Report, error)
 		return stats.Report{}, fmt.Errorf("%w: statistics of stream %q: %w", ErrUnavailable, id, err)
 	}
 	report.Process = s.figures(v.current)
+	report.Usage = s.usage(v)
 	return report, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
+	"penstock/supervisor/options"
 	"penstock/supervisor/store"
 )
 
@@ -200,14 +201,16 @@ func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, 
 	return failures
 }
 
-// checkResource has a throwaway runner lint and build the resource with id.
+// checkResource has a throwaway runner lint and build the resource with id. The
+// caller has the turn of bulk changes: such runners share a user.
 func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map[string]storedResource, chilled bool) error {
-	req := s.prepareRequest("", toRPC(candidate, id))
+	defaults, _ := options.Parse(nil, options.Allowed{})
+	req := s.prepareRequest("", toRPC(candidate, id), defaults)
 	req.ResourcesOnly = true
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
 	req.LogDir = ""
-	proc, followed, _, err := s.startPrepared(ctx, req)
+	proc, followed, _, err := s.startPrepared(ctx, req, defaults, s.confiner.of(options.Limits{}))
 	if err != nil {
 		return explain(err, nil, func(id string) *document.Document { return candidate[id].doc })
 	}

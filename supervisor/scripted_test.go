@@ -156,3 +156,6 @@ func (r *scriptedRunner) Events(ctx context.Context, emit func(rpc.Event) error)
 
 // SetLogLevel implements rpc.Runner.
 func (r *scriptedRunner) SetLogLevel(context.Context, string) error { return nil }
+
+// SetLimits implements rpc.Runner.
+func (r *scriptedRunner) SetLimits(context.Context, rpc.Limits) error { return nil }

@@ -84,6 +84,9 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		}
 	}
 
+	if err := s.admitAll(members, absent); err != nil {
+		return err
+	}
 	if err := s.prepareAll(ctx, members, s.resources.all()); err != nil {
 		return err
 	}
@@ -106,7 +109,7 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 func (s *Supervisor) readSet(set map[string]*document.Document, specs map[string]spec, ch Change) error {
 	lints := &LintError{}
 	for _, id := range slices.Sorted(maps.Keys(set)) {
-		sp, err := newSpec(set[id], ch.Chilled, ch.AllowTests)
+		sp, err := newSpec(set[id], ch.Chilled, ch.AllowTests, s.confiner.allowed)
 		var lint *LintError
 		switch {
 		case errors.As(err, &lint):
@@ -164,6 +167,7 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 			}
 			rec.Definition, rec.Revision = m.spec.definition(), rec.Revision+1
 			rec.Origin, rec.ChangedAt, rec.Outcome = store.OriginAPI, now, nil
+			rec.UID = s.confiner.user(m.id)
 			m.kept = rec.Revision
 			if err := tx.PutStream(rec); err != nil {
 				return err
@@ -213,6 +217,7 @@ func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resource
 
 // discardAll ends the prepared runners of a change that is not made.
 func (s *Supervisor) discardAll(members []*member) {
+	defer s.settleAll(members)
 	s.each(members, func(m *member) {
 		if m.inst != nil {
 			m.inst.discard()

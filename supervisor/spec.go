@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"penstock/supervisor/document"
@@ -23,14 +24,14 @@ type spec struct {
 	allowTests bool
 }
 
-// newSpec takes a config apart. What is wrong with the supervisor's part is a
+// newSpec takes a config apart, within what the operator allows. What is wrong with the supervisor's part is a
 // *LintError, which no request can override.
-func newSpec(doc *document.Document, chilled, allowTests bool) (spec, error) {
+func newSpec(doc *document.Document, chilled, allowTests bool, allowed options.Allowed) (spec, error) {
 	engine, block, err := doc.Split(optionsKey)
 	if err != nil {
 		return spec{}, &InvalidError{err.Error()}
 	}
-	opts, lints := options.Parse(block)
+	opts, lints := options.Parse(block, allowed)
 	if len(lints) > 0 {
 		out := &LintError{}
 		for _, l := range lints {
@@ -45,9 +46,15 @@ func (sp spec) equal(other spec) bool {
 	return sp.chilled == other.chilled && sp.doc.Equal(other.doc)
 }
 
-// sameForEngine says that a runner of one serves the other as well.
+// sameForEngine says that a runner of one serves the other as well: what
+// differs can be changed while it runs.
 func (sp spec) sameForEngine(other spec) bool {
-	return sp.chilled == other.chilled && sp.allowTests == other.allowTests && sp.engine.Equal(other.engine)
+	return sp.chilled == other.chilled && sp.allowTests == other.allowTests && sp.engine.Equal(other.engine) &&
+		maps.Equal(sp.options.Env, other.options.Env) && sameSandbox(sp.options.Sandbox, other.options.Sandbox)
+}
+
+func sameSandbox(a, b options.Sandbox) bool {
+	return slices.Equal(a.Read, b.Read) && slices.Equal(a.Write, b.Write)
 }
 
 // definition is the spec as the store keeps it.
@@ -71,11 +78,12 @@ func orAPI(origin store.Origin) store.Origin {
 	return origin
 }
 
-// specOf reads a definition of the store.
+// specOf reads a definition of the store. What was allowed when it was kept is
+// not asked again: limits are bounded by the present ceilings at each start.
 func specOf(def store.Definition) (spec, error) {
 	doc, err := document.Parse(def.Config)
 	if err != nil {
 		return spec{}, err
 	}
-	return newSpec(doc, def.Chilled, def.AllowTests)
+	return newSpec(doc, def.Chilled, def.AllowTests, options.Allowed{})
 }

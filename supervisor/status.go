@@ -7,6 +7,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
+	"penstock/supervisor/stats"
 )
 
 // Desired is what an operator wants of a stream.
@@ -46,10 +47,18 @@ type Status struct {
 	// says so.
 	Connections []Connection `json:"connections"`
 	Unanswered  string       `json:"unanswered,omitempty"`
+	// LastError is the last one that the stream has logged since its runner
+	// started; nil if none was.
+	LastError *LastError `json:"last_error"`
 	// LastExit says how the stream's last runner ended; nil if none has.
 	LastExit *LastExit `json:"last_exit"`
 	// Isolation says what keeps the stream away from everything else.
 	Isolation Isolation `json:"isolation"`
+	// Usage is what the stream uses of what can be limited, since its runner
+	// started; nil when it has none.
+	Usage *stats.Usage `json:"usage"`
+	// Warnings are what somebody should look at though the stream runs.
+	Warnings []string `json:"warnings"`
 }
 
 // Connection is one input's or output's.
@@ -61,10 +70,19 @@ type Connection struct {
 	Error string `json:"error"`
 }
 
+// LastError is a line of a stream's log.
+type LastError struct {
+	At time.Time `json:"at"`
+	// Path is that of the component that logged it; empty when none did.
+	Path string `json:"path"`
+	// Message is at most 1 KiB.
+	Message string `json:"message"`
+}
+
 // LastExit says how a runner ended.
 type LastExit struct {
-	// Reason is exited, signaled, oom, killed (by the supervisor) or lost
-	// (nobody was there to see it).
+	// Reason is exited, signaled, oom or disk (it exceeded that limit), killed
+	// (by the supervisor) or lost (nobody was there to see it).
 	Reason string `json:"reason"`
 	// Code is the exit code, -1 when a signal ended the process or none is
 	// known.
@@ -74,17 +92,10 @@ type LastExit struct {
 	At     time.Time `json:"at"`
 	// Message holds the first lines of a panic, or why the stream ended.
 	Message string `json:"message"`
-}
-
-// Isolation says what is enforced for a stream.
-type Isolation struct {
-	// Process is true: every stream has a process, a session and a process
-	// group of its own.
-	Process bool `json:"process"`
-	// Memory and CPU limits are not enforced by this version.
-	Limits bool `json:"limits"`
-	// Sandbox is false: the runner has the supervisor's privileges.
-	Sandbox bool `json:"sandbox"`
+	// UsedBytes and LimitBytes are what it used at its peak and might have
+	// used, for the reasons oom and disk; 0 otherwise.
+	UsedBytes  uint64 `json:"used_bytes,omitempty"`
+	LimitBytes uint64 `json:"limit_bytes,omitempty"`
 }
 
 // Revision is one config that a stream had, or has.
@@ -110,7 +121,7 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 	status := Status{
 		ID: id, Desired: DesiredRunning, State: v.state, Since: v.since, Reason: v.reason,
 		Revision: v.revision, Origin: string(v.origin), Restarts: v.restarts, LogLevel: v.logLevel,
-		Connections: []Connection{}, LastExit: v.lastExit, Isolation: Isolation{Process: true},
+		Connections: []Connection{}, LastExit: v.lastExit, Isolation: s.isolation(v), Warnings: []string{},
 	}
 	if v.paused {
 		status.Desired = DesiredPaused
@@ -120,6 +131,7 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 	}
 	status.PID = v.current.proc.PID()
 	status.Runner = v.current.version
+	status.Usage = s.usage(v)
 	if !v.active() {
 		return status, nil
 	}
@@ -131,6 +143,10 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 		status.Unanswered = "its runner does not answer"
 	case err != nil:
 		status.Unanswered = err.Error()
+	}
+	status.Warnings = append(status.Warnings, readiness.Warnings...)
+	if e := readiness.LastError; e != nil {
+		status.LastError = &LastError{At: e.At, Path: e.Path, Message: e.Message}
 	}
 	for _, c := range readiness.Connections {
 		status.Connections = append(status.Connections, connection(c))

@@ -12,6 +12,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/events"
+	"penstock/supervisor/options"
 	"penstock/supervisor/stats"
 	"penstock/supervisor/store"
 )
@@ -90,6 +91,8 @@ type view struct {
 	restarts uint64
 	// superseded is closed when there is a newer view.
 	superseded chan struct{}
+	// limits are those of the current instance, set when it is shown.
+	limits options.Limits
 }
 
 // errDeleted is what becomes of a change whose stream is being deleted.
@@ -232,6 +235,9 @@ func (s *stream) moveAt(e event, since time.Time) {
 func (s *stream) publish() {
 	shown := s.view
 	shown.superseded = make(chan struct{})
+	if s.current != nil {
+		shown.limits = s.current.limits
+	}
 	if old := s.seen.Swap(&shown); old != nil {
 		close(old.superseded)
 	}

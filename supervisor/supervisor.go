@@ -33,6 +33,7 @@ type Supervisor struct {
 	store       *store.Store
 	hub         *events.Hub
 	telemetry   *telemetry.Telemetry
+	confiner    *confiner
 	runner      *runnerBinary
 
 	// stored is what the store held at the start, until Start has taken it.
@@ -127,6 +128,9 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	if s.stored, err = s.store.Load(); err != nil {
 		return nil, err
 	}
+	if s.confiner, err = newConfiner(cfg, log); err != nil {
+		return nil, err
+	}
 	s.declared = &declaredFiles{byKey: s.stored.Declared}
 	s.root, s.endRoot = context.WithCancel(context.Background())
 	return s, nil
@@ -186,7 +190,7 @@ func environment() map[string]string {
 // Create makes and starts a stream. It fails with ErrExists, with an error
 // that wraps ErrInvalid, or when no runner can be started.
 func (s *Supervisor) Create(ctx context.Context, id string, doc *document.Document, ch Change) error {
-	sp, err := newSpec(doc, ch.Chilled, ch.AllowTests)
+	sp, err := newSpec(doc, ch.Chilled, ch.AllowTests, s.confiner.allowed)
 	if err != nil {
 		return err
 	}
@@ -264,13 +268,14 @@ func (s *Supervisor) forget(st *stream, purge bool) {
 	defer s.mu.Unlock()
 	if s.streams[st.id] == st {
 		delete(s.streams, st.id)
+		s.confiner.forget(st.id)
 	}
 }
 
 // Update replaces a stream's config. When the new one cannot be built the old
 // stream runs on and the error wraps ErrInvalid.
 func (s *Supervisor) Update(ctx context.Context, id string, doc *document.Document, ch Change) error {
-	return s.revise(ctx, id, ch, func(spec) (spec, error) { return newSpec(doc, ch.Chilled, ch.AllowTests) })
+	return s.revise(ctx, id, ch, func(spec) (spec, error) { return newSpec(doc, ch.Chilled, ch.AllowTests, s.confiner.allowed) })
 }
 
 // Patch merges patch into a stream's config: objects merge, everything else
@@ -281,7 +286,7 @@ func (s *Supervisor) Patch(ctx context.Context, id string, patch *document.Docum
 		if err != nil {
 			return spec{}, &InvalidError{err.Error()}
 		}
-		return newSpec(merged, ch.Chilled, old.allowTests)
+		return newSpec(merged, ch.Chilled, old.allowTests, s.confiner.allowed)
 	})
 }
 

@@ -18,10 +18,10 @@ const bannerTries = 3
 // exampleURL is the server that the comments of stream files speak of.
 const exampleURL = "http://127.0.0.1:4195"
 
-// writeBanner tells a person how many streams there are, where the server is
-// and what to try: the curl lines in the comments that streams' files begin
+// writeBanner tells a person how many streams there are, where the server is,
+// what streams are kept in and what to try: the curl lines in the comments that streams' files begin
 // with, one of each, made up to three by ones that always work.
-func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, streams int, files []supervisor.StreamFile) error {
+func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, isolation string, streams int, files []supervisor.StreamFile) error {
 	base := "http://" + reachable(addr.String())
 	var tries []string
 	if cfg.Supervisor.PrefixStreamEndpoints {
@@ -38,7 +38,8 @@ func writeBanner(w io.Writer, addr net.Addr, cfg configs.Config, streams int, fi
 	)
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nPenstock serves %d streams\n  streams  %s/streams\n  events   %s/events\n  ready    %s/ready\nTry\n", streams, base, base, base)
+	fmt.Fprintf(&b, "\nPenstock serves %d streams\n  streams    %s/streams\n  events     %s/events\n  ready      %s/ready\n  isolation  %s\nTry\n",
+		streams, base, base, base, isolation)
 	for _, line := range tries[:bannerTries] {
 		if cfg.HTTP.Auth.TokenFile != "" {
 			line = strings.ReplaceAll(line, "curl ",

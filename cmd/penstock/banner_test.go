@@ -23,7 +23,7 @@ func bannerFor(t *testing.T, addr string, cfg configs.Config, files ...string) s
 		declared = append(declared, supervisor.StreamFile{Text: []byte(file)})
 	}
 	var b strings.Builder
-	require.NoError(t, writeBanner(&b, bound, cfg, len(files), declared))
+	require.NoError(t, writeBanner(&b, bound, cfg, "strict (alone)", len(files), declared))
 	return b.String()
 }
 
@@ -33,7 +33,8 @@ func TestBannerTakesCurlLinesOfFiles(t *testing.T) {
 		"input: {}\n# curl http://127.0.0.1:4195/too-late\n",
 		"\n#curling is no call\n# curl http://127.0.0.1:4195/b",
 	)
-	assert.Contains(t, got, "Penstock serves 3 streams\n  streams  http://127.0.0.1:80/streams\n  events   http://127.0.0.1:80/events\n  ready    http://127.0.0.1:80/ready\n")
+	assert.Contains(t, got, "Penstock serves 3 streams\n  streams    http://127.0.0.1:80/streams\n  events     http://127.0.0.1:80/events\n"+
+		"  ready      http://127.0.0.1:80/ready\n  isolation  strict (alone)\nTry\n")
 	assert.Contains(t, got, "Try\n  curl http://127.0.0.1:80/a/post -d x\n  curl http://127.0.0.1:80/b\n  curl http://127.0.0.1:80/streams\nCtrl-C")
 }
 

@@ -19,6 +19,7 @@ type serveFlags struct {
 	watch     bool
 	addrFile  string
 	onExit    string
+	isolation string
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
@@ -31,6 +32,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Supervisor.Runner, "runner", "", "`PATH` of penstock-runner (default beside this binary)")
 	flags.BoolVar(&o.Supervisor.PrefixStreamEndpoints, "prefix-stream-endpoints", o.Supervisor.PrefixStreamEndpoints, "serve the HTTP endpoints of a stream below /{id}")
 	flags.StringVar(&f.onExit, "on-exit", string(o.Supervisor.OnExit), "what becomes of the streams at the server's exit (`ACTION`): stop ends them, detach leaves them to the next server")
+	flags.StringVar(&f.isolation, "isolation", string(o.Supervisor.Isolation.Profile), "what streams are kept in (`PROFILE`): none, standard or strict")
 	flags.StringVar(&o.Log.Level, "log-level", o.Log.Level, "the least severe `LEVEL` to log: debug, info, warn or error")
 	flags.StringVar(&o.Log.Format, "log-format", o.Log.Format, "the log's `FORMAT`: console or json")
 	flags.StringArrayVarP(&f.resources, "resources", "r", nil, "load resource files (`GLOB`, repeatable)")
@@ -52,6 +54,7 @@ func (f *serveFlags) config(flags *pflag.FlagSet) (configs.Config, error) {
 		"runner":                  func() { cfg.Supervisor.Runner = o.Supervisor.Runner },
 		"prefix-stream-endpoints": func() { cfg.Supervisor.PrefixStreamEndpoints = o.Supervisor.PrefixStreamEndpoints },
 		"on-exit":                 func() { cfg.Supervisor.OnExit = supervisor.OnExit(f.onExit) },
+		"isolation":               func() { cfg.Supervisor.Isolation.Profile = supervisor.Profile(f.isolation) },
 		"log-level":               func() { cfg.Log.Level = o.Log.Level },
 		"log-format":              func() { cfg.Log.Format = o.Log.Format },
 	} {

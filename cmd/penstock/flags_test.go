@@ -27,7 +27,7 @@ func configOf(t *testing.T, args ...string) (configs.Config, error) {
 func TestFlagsOverrideSetsOverrideFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(
-		"http: {listen: '127.0.0.1:1'}\nlog: {level: warn, format: json}\ntimeouts: {stop: 1s}\nprefix_stream_endpoints: false\non_exit: detach\norphan_timeout: 0s\ndata_dir: /file\nrunner: /file\n"), 0o600))
+		"http: {listen: '127.0.0.1:1'}\nlog: {level: warn, format: json}\ntimeouts: {stop: 1s}\nprefix_stream_endpoints: false\non_exit: detach\nisolation: {profile: strict}\norphan_timeout: 0s\ndata_dir: /file\nrunner: /file\n"), 0o600))
 
 	got, err := configOf(t, "--config", file,
 		"--set", "log.level=error", "--set", "http.listen=127.0.0.1:2", "--set", "timeouts.stop=2s",
@@ -41,12 +41,14 @@ func TestFlagsOverrideSetsOverrideFile(t *testing.T) {
 	want.Supervisor.PrefixStreamEndpoints = false
 	want.Supervisor.OnExit = supervisor.OnExitDetach
 	want.Supervisor.OrphanTimeout = 0
+	want.Supervisor.Isolation.Profile = supervisor.ProfileStrict
 	want.Supervisor.DataDir = "/flag"
 	want.Supervisor.Runner = "/flag"
 	assert.Equal(t, want, got)
 
-	got, err = configOf(t, "--config", file, "--prefix-stream-endpoints", "--log-level", "debug", "--log-format", "console", "--on-exit=stop")
+	got, err = configOf(t, "--config", file, "--prefix-stream-endpoints", "--log-level", "debug", "--log-format", "console", "--on-exit=stop", "--isolation", "none")
 	require.NoError(t, err)
+	assert.Equal(t, supervisor.ProfileNone, got.Supervisor.Isolation.Profile)
 	assert.Equal(t, supervisor.OnExitStop, got.Supervisor.OnExit)
 	assert.True(t, got.Supervisor.PrefixStreamEndpoints)
 	assert.Equal(t, configs.Log{Level: "debug", Format: "console"}, got.Log)

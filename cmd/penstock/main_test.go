@@ -30,6 +30,7 @@ func TestErrorsAreOneLineAndExitCodeOne(t *testing.T) {
 		{"absent config", []string{"serve", "--data-dir", dir, "--config", filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
 		{"absent stream file", []string{"serve", "--data-dir", dir, filepath.Join(dir, "absent.yaml")}, "absent.yaml"},
 		{"unknown action at exit", []string{"serve", "--data-dir", dir, "--on-exit", "leave"}, `on_exit is "leave": it must be stop or detach`},
+		{"unknown profile", []string{"serve", "--data-dir", dir, "--isolation", "stric"}, `isolation.profile is "stric"`},
 		{"nothing to watch", []string{"serve", "--data-dir", dir, "--watch"}, "--watch has nothing to watch"},
 		{"empty stream file", []string{"serve", "--data-dir", dir, empty}, empty + ": the file is empty: write the stream's config into it"},
 		{"no time to restart", []string{"upgrade", "--timeout", "0s"}, "--timeout is 0s: it must be longer than 0"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -85,6 +87,12 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 	if err != nil {
 		return err
 	}
+	if cfg.Supervisor.Isolation.Profile == supervisor.ProfileStrict {
+		// Before the first stream runs as well: it must never find the API open.
+		if err := keepFromAPI(server, sup, addr); err != nil {
+			return err
+		}
+	}
 	if err := sup.Start(stop); err != nil {
 		return unlessStopped(stop, err)
 	}
@@ -112,7 +120,8 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 	serving := make(chan error, 1)
 	go func() { serving <- server.Serve() }()
 	streams := len(sup.List())
-	log.Info("listening", zap.Stringer("address", addr), zap.Int("streams", streams))
+	isolation := sup.IsolationSummary()
+	log.Info("listening", zap.Stringer("address", addr), zap.Int("streams", streams), zap.String("isolation", isolation))
 	if flags.addrFile != "" {
 		if err := writeAddr(flags.addrFile, addr.String()); err != nil {
 			return err
@@ -120,7 +129,7 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 		defer func() { _ = os.Remove(flags.addrFile) }()
 	}
 	if cfg.Log.Format == configs.FormatConsole || isTerminal(stdout) {
-		if err := writeBanner(stdout, addr, cfg, streams, declared.Streams); err != nil {
+		if err := writeBanner(stdout, addr, cfg, isolation, streams, declared.Streams); err != nil {
 			log.Warn("the banner cannot be written", zap.Error(err))
 		}
 	}
@@ -131,6 +140,19 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 	case err := <-serving:
 		return fmt.Errorf("the HTTP server ended: %w", err)
 	}
+}
+
+// keepFromAPI leads streams that call the server to their endpoints alone.
+func keepFromAPI(server *api.Server, sup *supervisor.Supervisor, control net.Addr) error {
+	bound, err := netip.ParseAddrPort(control.String())
+	if err != nil {
+		return fmt.Errorf("reading the port of %s: %w", control, err)
+	}
+	functions, err := server.ListenFunctions()
+	if err != nil {
+		return err
+	}
+	return sup.Guard(bound.Port(), functions)
 }
 
 const (

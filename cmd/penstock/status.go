@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func printStatus(ctx context.Context, c *client, ids []string, out io.Writer, no
 		ids = slices.Sorted(maps.Keys(listed))
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "STREAM\tSTATE\tSINCE\tRESTARTS\tPID\tRUNNER\tNOTE")
+	fmt.Fprintln(table, "STREAM\tSTATE\tSINCE\tRESTARTS\tPID\tRUNNER\tISOLATION\tNOTE")
 	for _, id := range ids {
 		var s supervisor.Status
 		err := c.call(ctx, http.MethodGet, streamPath(id, "/status"), &s)
@@ -57,10 +58,19 @@ func printStatus(ctx context.Context, c *client, ids []string, out io.Writer, no
 		if s.PID != 0 {
 			pid, runner = fmt.Sprint(s.PID), s.Runner
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n",
-			s.ID, s.State, now.Sub(s.Since).Round(time.Second), s.Restarts, pid, runner, note(s))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+			s.ID, s.State, now.Sub(s.Since).Round(time.Second), s.Restarts, pid, runner, kept(s.Isolation), note(s))
 	}
 	return table.Flush()
+}
+
+// kept says what a stream is kept in, and who enforces its limits if it has any.
+func kept(isolation supervisor.Isolation) string {
+	text := cmp.Or(string(isolation.Profile), "-")
+	if by := isolation.Limits.Enforcement; by != "" && by != supervisor.NotEnforced {
+		text += "+" + string(by)
+	}
+	return text
 }
 
 // note says what a person should know of a stream, on one line.
@@ -71,6 +81,8 @@ func note(s supervisor.Status) string {
 		text = strings.TrimPrefix(shortcoming(s), "it is running, and ")
 	case text == "" && s.State != supervisor.StateRunning && s.LastExit != nil:
 		text = s.LastExit.Message
+	case text == "":
+		text = strings.Join(s.Warnings, "; ")
 	}
 	return strings.Join(strings.Fields(text), " ")
 }

@@ -40,7 +40,7 @@ func TestSystemdUnit(t *testing.T) {
 	require.NoError(t, err)
 	service := readUnit(t, string(text))["Service"]
 	for key, want := range map[string]string{
-		"KillMode": "process", "Delegate": "yes", "Restart": "always", "StateDirectory": "penstock", "OOMPolicy": "continue",
+		"KillMode": "process", "Delegate": "yes", "DelegateSubgroup": "supervisor", "Restart": "always", "StateDirectory": "penstock", "OOMPolicy": "continue",
 	} {
 		assert.Equal(t, []string{want}, service[key], key)
 	}
@@ -90,5 +90,10 @@ func TestSystemdUnit(t *testing.T) {
 	require.NoError(t, os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "=/usr/local/bin/penstock ", "="+binary+" ")), 0o600))
 	out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", unit).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	assert.NotContains(t, string(out), "penstock.service", "a complaint: %s", out)
+	for line := range strings.Lines(string(out)) {
+		// Systemd before 254 passes over this one, which costs what the unit says.
+		if !strings.Contains(line, "Unknown key 'DelegateSubgroup'") {
+			assert.NotContains(t, line, "penstock.service", "a complaint: %s", out)
+		}
+	}
 }

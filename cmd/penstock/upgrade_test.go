@@ -225,16 +225,23 @@ func TestStatusTable(t *testing.T) {
 	failed.State, failed.Restarts = supervisor.StateFailed, 5
 	failed.LastExit = &supervisor.LastExit{Message: "panic: no\n\ngoroutine 1"}
 	states["d"] = failed
+	limited := states["a"]
+	limited.Isolation.Profile, limited.Isolation.Limits.Enforcement = supervisor.ProfileStrict, supervisor.EnforcedByCgroup
+	limited.Warnings = []string{"it has more than 10000 metric series", "its disk is\nnearly full"}
+	states["a"] = limited
+	watched := states["b"]
+	watched.Isolation.Profile, watched.Isolation.Limits.Enforcement = supervisor.ProfileStandard, supervisor.NotEnforced
+	states["b"] = watched
 	f := newFakeServer(t, states)
 	code, out, errs := f.command("status")
 	require.Equal(t, 0, code, errs)
 	assert.Equal(t, []string{
-		"STREAM STATE SINCE RESTARTS PID RUNNER NOTE",
-		"a running 1m30s 0 7 v1",
-		"b running 1m30s 0 7 v2",
-		"c running 1m30s 0 7 v1 root.output is not connected: refused",
-		"d failed 1m30s 5 - - panic: no goroutine 1",
-		"e paused 1m30s 0 - -",
+		"STREAM STATE SINCE RESTARTS PID RUNNER ISOLATION NOTE",
+		"a running 1m30s 0 7 v1 strict+cgroup it has more than 10000 metric series; its disk is nearly full",
+		"b running 1m30s 0 7 v2 standard",
+		"c running 1m30s 0 7 v1 - root.output is not connected: refused",
+		"d failed 1m30s 5 - - - panic: no goroutine 1",
+		"e paused 1m30s 0 - - -",
 	}, rows(out))
 
 	code, out, _ = f.command("status", "e", "a")

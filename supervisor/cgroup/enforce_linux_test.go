@@ -95,12 +95,15 @@ func TestCPUWeightIsShared(t *testing.T) {
 	h := open(t)
 	heavy := create(t, h, "heavy", Limits{CPUWeight: 1000})
 	light := create(t, h, "light", Limits{CPUWeight: 10})
-	for _, l := range []*Leaf{heavy, light} {
-		require.Equal(t, "ready", start(t, l, "cpu").line())
+	// The heavy one is the last to start, and so the first to be ended: beside
+	// it, an older scheduler gives the light one no time even to die.
+	for _, l := range []*Leaf{light, heavy} {
+		require.Equal(t, "ready", start(t, l, "cpu0").line())
 	}
 	most, least := usageOf(t, heavy).CPUSeconds, usageOf(t, light).CPUSeconds
 	require.Eventually(t, func() bool { return usageOf(t, heavy).CPUSeconds > most+0.5 }, patience, 4*tick)
-	assert.Less(t, 5*(usageOf(t, light).CPUSeconds-least), usageOf(t, heavy).CPUSeconds-most)
+	// The Go runtime computes a little on other cores, too.
+	assert.Less(t, 2*(usageOf(t, light).CPUSeconds-least), usageOf(t, heavy).CPUSeconds-most)
 }
 
 func TestPIDsAreRefused(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ var errOccupied = errors.New("processes are left in it")
 // Kill ends every process in the leaf, those that are forked meanwhile too,
 // and returns when it is empty, or with an error after 10 seconds. A leaf that
 // is gone is empty. Nothing may be started in the leaf afterwards, and its
-// limits on CPU time and processes are no longer what they were.
+// limits on CPU time and processes are not what they were any more.
 func (l *Leaf) Kill() error {
 	hastened := false
 	err := await(killPatience, func() error {
@@ -70,10 +71,17 @@ func (l *Leaf) processes() ([]int, error) {
 }
 
 // hasten refuses the leaf any fork, so that a fork bomb stays as it is listed,
-// has the kernel kill all processes at once, if it can (Linux 5.14), and lifts
-// the limit on the CPU time that dying takes, too.
+// has the kernel kill all processes at once, if it can (Linux 5.14), and gives
+// them the CPU time that dying takes, too: with little of it, and beside others
+// who have much, that would take longer than anybody waits.
 func (l *Leaf) hasten() error {
-	values := map[string]string{l.has("pids", "pids.max"): "0", l.has("cpu", "cpu.max"): "max", l.has("cpu", "cpu.cfs_quota_us"): "-1"}
+	values := map[string]string{
+		l.has("pids", "pids.max"):        "0",
+		l.has("cpu", "cpu.max"):          "max",
+		l.has("cpu", "cpu.weight"):       strconv.Itoa(maxCPUWeight),
+		l.has("cpu", "cpu.cfs_quota_us"): "-1",
+		l.has("cpu", "cpu.shares"):       shares(maxCPUWeight),
+	}
 	for _, t := range l.h.trees {
 		values[filepath.Join(l.dir(t), "cgroup.kill")] = "1"
 	}

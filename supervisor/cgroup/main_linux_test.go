@@ -69,6 +69,7 @@ func init() {
 		"family":    holdMemoryBesideChild,
 		"cache":     fillCache,
 		"cpu":       spin,
+		"cpu0":      spinOnOne,
 		"forks":     fork,
 		"bomb":      bomb,
 		"write":     writeDirect,
@@ -160,6 +161,24 @@ func spin([]string) error {
 				_ = n
 			}
 		}()
+	}
+	return echo(nil)
+}
+
+// spinOnOne computes on one core, the same for all who do.
+func spinOnOne([]string) error {
+	pinned := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var cores unix.CPUSet
+		cores.Set(0)
+		pinned <- unix.SchedSetaffinity(0, &cores)
+		for n := 0; ; n++ {
+			_ = n
+		}
+	}()
+	if err := <-pinned; err != nil {
+		return err
 	}
 	return echo(nil)
 }

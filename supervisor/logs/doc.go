@@ -26,8 +26,14 @@
 // the oldest file there is. Lines are never lost silently, given twice, or
 // given out of order.
 //
-// Memory is bounded: one block of 64 KiB and one line, which is cut at
-// MaxLine. The tail is looked for backwards from the end.
+// The folder is the stream's, which may put anything there. Only regular files
+// are read, and none that belongs to somebody else (supervisor/folder); what
+// has a log file's name and is none is passed over. Nothing that a stream can
+// make cheaply costs much to read: memory is bounded by one block of 64 KiB and
+// one line, which is cut at MaxLine; the tail is looked for backwards, in the
+// last 32 MiB; of a file of holes at most 1 GiB is read, of the folder's
+// entries 100,000; and changes are looked at 100 times a second at most. A line
+// says so where that leaves something out.
 //
-// The package may import nothing of this module.
+// The package imports supervisor/folder; supervisor and api may import it.
 package logs

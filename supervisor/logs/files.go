@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"penstock/supervisor/folder"
 )
 
 const (
@@ -20,6 +22,9 @@ const (
 	// maxFiles is how many files of a log are read, the newest ones. lumberjack
 	// keeps fewer; whoever else writes the folder must not use up our files.
 	maxFiles = 8
+	// maxEntries is how many entries of the folder are looked at. It is the
+	// stream's, and can hold any number of other files.
+	maxEntries = 100_000
 )
 
 // rotation is a log's current file and its older ones beside it.
@@ -27,18 +32,22 @@ type rotation struct {
 	dir string
 	// base is the current file's name without its extension.
 	base string
+	// entries is how many of the folder's entries are looked at.
+	entries int
 }
 
 const extension = ".log"
 
 func rotationOf(dir string, source Source) rotation {
 	if source == SourceOutput {
-		return rotation{dir: dir, base: "output"}
+		return rotation{dir: dir, base: "output", entries: maxEntries}
 	}
-	return rotation{dir: dir, base: "stream"}
+	return rotation{dir: dir, base: "stream", entries: maxEntries}
 }
 
-func (r rotation) current() string { return filepath.Join(r.dir, r.base+extension) }
+func (r rotation) current() string { return r.base + extension }
+
+func (r rotation) path(name string) string { return filepath.Join(r.dir, name) }
 
 // file is one file of a log, open.
 type file struct {
@@ -52,88 +61,103 @@ func (f *file) is(info os.FileInfo) bool { return os.SameFile(f.info, info) }
 
 // open opens the files, the oldest first. A rotation meanwhile would leave one
 // out: the list is taken again until it has not changed while the files were
-// opened. A folder that does not exist has no files.
-func (r rotation) open() ([]*file, error) {
-	for attempt := 0; ; attempt++ {
-		files, err := r.openOnce()
+// opened. A folder that does not exist has no files. What only has the name of a
+// log file is passed over. The notice tells of files that may be missing; empty
+// for none.
+func (r rotation) open() (files []*file, notice string, err error) {
+	for attempt := 1; ; attempt++ {
+		names, all, err := r.names()
 		if err != nil {
+			return nil, "", fmt.Errorf("listing the log files in %s: %w", r.dir, err)
+		}
+		files, refusal, err := r.openAll(names)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("opening the log files in %s: %w", r.dir, err)
+		}
+		if attempt < listAttempts && (err != nil || !r.isStill(names, files)) {
 			closeAll(files)
-			if errors.Is(err, fs.ErrNotExist) && attempt < listAttempts {
-				continue
-			}
-			return nil, fmt.Errorf("opening the log files in %s: %w", r.dir, err)
+			continue
 		}
-		if attempt == listAttempts || r.isStill(files) {
-			return files, nil
+		switch {
+		case !all:
+			notice = fmt.Sprintf("Lines may be missing here: the log's folder has more than %d entries, and older log files were not looked for among the others", r.entries)
+		case refusal != nil:
+			notice = fmt.Sprintf("Lines may be missing here: a log file is not read: %v", refusal)
 		}
-		closeAll(files)
+		return files, notice, nil
 	}
 }
 
-func (r rotation) openOnce() ([]*file, error) {
-	names, err := r.names()
+// openAll opens the files. A refusal is why one of them is passed over. With
+// the error fs.ErrNotExist, which says that one is gone, the others are open.
+func (r rotation) openAll(names []string) (files []*file, refusal, err error) {
+	var gone error
+	for _, name := range names {
+		f, err := r.openOne(name)
+		switch {
+		case err == nil:
+			files = append(files, f)
+		case errors.Is(err, folder.ErrTampered):
+			refusal = err
+		case errors.Is(err, fs.ErrNotExist):
+			gone = err
+		default:
+			closeAll(files)
+			return nil, nil, err
+		}
+	}
+	return files, refusal, gone
+}
+
+func (r rotation) openOne(name string) (*file, error) {
+	f, err := folder.Open(r.dir, name)
 	if err != nil {
 		return nil, err
 	}
-	var files []*file
-	for _, name := range names {
-		// Whoever writes the folder must not be able to make the supervisor read
-		// something else through a link, or hang on a pipe.
-		f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-		if err != nil {
-			return files, err
-		}
-		info, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return files, err
-		}
-		files = append(files, &file{File: f, info: info})
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
-	return files, nil
+	return &file{File: f, info: info}, nil
 }
 
-// isStill says whether these are the files, in this order.
-func (r rotation) isStill(files []*file) bool {
-	names, err := r.names()
-	if err != nil || len(names) != len(files) {
+// isStill says whether the names are still the same, and the open files still
+// theirs.
+func (r rotation) isStill(names []string, files []*file) bool {
+	now, _, err := r.names()
+	if err != nil || !slices.Equal(now, names) {
 		return false
 	}
-	for i, name := range names {
-		info, err := os.Lstat(filepath.Join(r.dir, name))
-		if err != nil || !files[i].is(info) {
-			return false
+	for _, name := range names {
+		info, err := os.Lstat(r.path(name))
+		if err == nil && len(files) > 0 && files[0].is(info) {
+			files = files[1:]
 		}
 	}
-	return true
+	return len(files) == 0
 }
 
-// names lists the files, the oldest first. The times in the names sort as text.
-func (r rotation) names() ([]string, error) {
-	entries, err := os.ReadDir(r.dir)
+// names lists the files, the oldest first: the times in the names sort as text,
+// and the current file's name after them.
+func (r rotation) names() (names []string, all bool, err error) {
+	names, all, err = folder.Names(r.dir, r.entries, r.isOurs)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, true, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var names []string
-	hasCurrent := false
-	for _, entry := range entries {
-		name := entry.Name()
-		switch {
-		case !entry.Type().IsRegular():
-		case name == r.base+extension:
-			hasCurrent = true
-		case r.isBackup(name):
-			names = append(names, name)
+	if !all && !slices.Contains(names, r.current()) {
+		if _, err := os.Lstat(r.path(r.current())); err == nil {
+			names = append(names, r.current())
 		}
 	}
-	if hasCurrent {
-		names = append(names, r.base+extension)
-	}
-	return names[max(len(names)-maxFiles, 0):], nil
+	return names[max(len(names)-maxFiles, 0):], all, nil
 }
+
+// isOurs says whether a name is one of this log's.
+func (r rotation) isOurs(name string) bool { return name == r.current() || r.isBackup(name) }
 
 func (r rotation) isBackup(name string) bool {
 	at, ok := strings.CutPrefix(name, r.base+"-")

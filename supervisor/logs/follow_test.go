@@ -200,7 +200,7 @@ func TestFilesThatWereRotatedAwayUnreadAreTold(t *testing.T) {
 	}
 	// lumberjack removes files in its own time.
 	require.Eventually(t, func() bool {
-		names, err := files.names()
+		names, _, err := files.names()
 		return err == nil && len(names) == 2
 	}, 10*time.Second, time.Millisecond)
 	write(t, log, `{"level":"ERROR","msg":"6"}`+"\n")

@@ -15,6 +15,17 @@ import (
 // of the disk until it is read.
 const maxAhead = 2
 
+// maxUnread is how far behind a file's end reading may be, in bytes; what is
+// before that is left out. No runner writes a file that is larger, but a stream
+// can make one of any size out of nothing.
+const maxUnread = 1 << 30
+
+// What is told where lines may be missing.
+const (
+	noticeRotated = "Lines may be missing here: log files were rotated away before they were read"
+	noticeEmptied = "Lines may be missing here: the log file was emptied before it was read to its end"
+)
+
 // Reader gives the lines of a log. One goroutine at a time may use it.
 type Reader struct {
 	files  rotation
@@ -84,10 +95,11 @@ func (r *Reader) begin(q Query) error {
 	if r.follow && r.folder == nil {
 		return nil
 	}
-	files, err := r.files.open()
+	files, notice, err := r.files.open()
 	if err != nil {
 		return err
 	}
+	r.notice = notice
 	spans := make([]span, len(files))
 	for i, f := range files {
 		r.chain = append(r.chain, &segment{file: f, end: -1})
@@ -104,13 +116,17 @@ func (r *Reader) begin(q Query) error {
 	if q.Tail < 0 || len(files) == 0 {
 		return nil
 	}
+	bound(spans)
 	t := tail{lines: q.Tail, source: r.source, wanted: r.wanted, ending: endFile}
 	if r.follow {
 		t.ending = endOpen
 	}
 	index, offset, err := t.find(spans)
 	if err != nil {
-		return fmt.Errorf("looking for the last %d lines of %s: %w", q.Tail, r.files.current(), err)
+		return fmt.Errorf("looking for the last %d lines of %s: %w", q.Tail, r.files.path(r.files.current()), err)
+	}
+	if offset > 0 && offset == spans[index].from && q.Tail > 0 {
+		r.notice = fmt.Sprintf("Lines may be missing here: the last %d lines were looked for in the last %d MiB of the log only", q.Tail, lookBack>>20)
 	}
 	for range index {
 		r.drop()
@@ -215,6 +231,9 @@ func (r *Reader) fill(ctx context.Context) error {
 		return nil
 	}
 	if len(r.chain) > 0 {
+		if skipped, err := r.skip(); err != nil || skipped {
+			return err
+		}
 		n, err := r.read()
 		if err != nil || n > 0 {
 			return err
@@ -233,6 +252,28 @@ func (r *Reader) fill(ctx context.Context) error {
 		return r.wait(ctx)
 	}
 	return nil
+}
+
+// skip leaves out what is too much to be read of the first file, and says
+// whether that was so.
+func (r *Reader) skip() (bool, error) {
+	first := r.chain[0]
+	end := first.end
+	if end < 0 {
+		info, err := first.Stat()
+		if err != nil {
+			return false, fmt.Errorf("reading the size of the log: %w", err)
+		}
+		end = info.Size()
+	}
+	over := end - first.next - maxUnread
+	if over <= 0 {
+		return false, nil
+	}
+	first.next += over
+	r.flush = true
+	r.notice = fmt.Sprintf("Lines may be missing here: %d bytes of a log file that is larger than any should be are left out", over)
+	return true, nil
 }
 
 // read reads a block of the first file; 0 bytes at its end.
@@ -264,12 +305,12 @@ func (r *Reader) extend() error {
 	}
 	if len(r.chain) > 0 {
 		last := r.chain[len(r.chain)-1]
-		if info, err := os.Lstat(r.files.current()); err == nil && last.is(info) {
+		if info, err := os.Lstat(r.files.path(r.files.current())); err == nil && last.is(info) {
 			r.rewind(info.Size())
 			return nil
 		}
 	}
-	files, err := r.files.open()
+	files, _, err := r.files.open()
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -292,7 +333,7 @@ func (r *Reader) follows(files []*file) {
 			closeAll(files[:i+1])
 			files = files[i+1:]
 		} else {
-			notice = "Lines may be missing here: log files were rotated away before they were read"
+			notice = noticeRotated
 		}
 	}
 	for _, f := range files {
@@ -308,5 +349,5 @@ func (r *Reader) rewind(size int64) {
 	}
 	r.chain[0].next = 0
 	r.flush = true
-	r.notice = "Lines may be missing here: the log file was emptied before it was read to its end"
+	r.notice = noticeEmptied
 }

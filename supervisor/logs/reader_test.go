@@ -206,7 +206,7 @@ func TestATailOfABigLogReadsItsEndOnly(t *testing.T) {
 	backup, current := &counted{ReaderAt: bytes.NewReader(text)}, &counted{ReaderAt: bytes.NewReader(text)}
 
 	find := tail{lines: 200, source: SourceLog, ending: endOpen}
-	index, offset, err := find.find([]span{{backup, size}, {current, size}})
+	index, offset, err := find.find([]span{{file: backup, size: size}, {file: current, size: size}})
 	require.NoError(t, err)
 	assert.Equal(t, 1, index)
 	assert.Equal(t, size-int64(200*len(line)), offset)

@@ -10,10 +10,24 @@ import (
 // blockSize is how much is read at once, in bytes.
 const blockSize = 64 << 10
 
-// span is a file of a log up to a size.
+// lookBack is how much of a log's end the last lines are looked for in, in
+// bytes. A file can be all holes, and larger than anybody could read.
+const lookBack = 32 << 20
+
+// span is a part of a log's file.
 type span struct {
 	file io.ReaderAt
-	size int64
+	// from is where looking backwards stops, size where it begins.
+	from, size int64
+}
+
+// bound makes the spans together no longer than lookBack.
+func bound(spans []span) {
+	left := int64(lookBack)
+	for i := len(spans) - 1; i >= 0; i-- {
+		spans[i].from = max(spans[i].size-left, 0)
+		left -= spans[i].size - spans[i].from
+	}
 }
 
 // ending says what follows the line that a tail is putting together.
@@ -43,7 +57,7 @@ type tail struct {
 }
 
 // find returns where to begin reading: which span, and the offset in it. That
-// is the beginning of the first span when there are not as many lines.
+// is where looking stopped when there are not as many lines.
 func (t *tail) find(spans []span) (index int, offset int64, err error) {
 	if len(spans) == 0 {
 		return 0, 0, nil
@@ -51,12 +65,14 @@ func (t *tail) find(spans []span) (index int, offset int64, err error) {
 	block := make([]byte, blockSize)
 	index, offset = len(spans)-1, spans[len(spans)-1].size
 	for i := len(spans) - 1; i >= 0; i-- {
-		for pos := spans[i].size; pos > 0; {
-			from := max(pos-blockSize, 0)
-			part := block[:pos-from]
-			if _, err := spans[i].file.ReadAt(part, from); err != nil && !errors.Is(err, io.EOF) {
+		for pos := spans[i].size; pos > spans[i].from; {
+			from := max(pos-blockSize, spans[i].from)
+			n, err := spans[i].file.ReadAt(block[:pos-from], from)
+			if err != nil && !errors.Is(err, io.EOF) {
 				return 0, 0, err
 			}
+			// Somebody may have cut the file short meanwhile.
+			part := block[:n]
 			pos = from
 			for newline := bytes.LastIndexByte(part, '\n'); newline >= 0; newline = bytes.LastIndexByte(part, '\n') {
 				t.prepend(part[newline+1:])
@@ -70,6 +86,9 @@ func (t *tail) find(spans []span) (index int, offset int64, err error) {
 				part = part[:newline]
 			}
 			t.prepend(part)
+		}
+		if spans[i].from > 0 {
+			return i, spans[i].from, nil
 		}
 		// A record does not go on in the next file, whatever a crash has left at
 		// the end of this one. What is printed does.

@@ -27,8 +27,23 @@ func (d *decoder) lint(at *yaml.Node, format string, args ...any) {
 	d.lints = append(d.lints, Lint{Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)})
 }
 
-// object reads a mapping, each field of it at most once. A null is empty.
+// object reads a mapping of fields, each of them at most once. A null is empty.
 func (d *decoder) object(n *yaml.Node, name string, fields []field) {
+	d.entries(n, name, func(key, value *yaml.Node) {
+		at := slices.IndexFunc(fields, func(f field) bool { return key.Kind == yaml.ScalarNode && f.name == key.Value })
+		switch {
+		case at >= 0:
+			fields[at].read(value)
+		case hasVariable(key):
+			d.variable(key, "a field of "+name)
+		default:
+			d.unknown(key, name, fields)
+		}
+	})
+}
+
+// entries reads a mapping, each key of it at most once. A null is empty.
+func (d *decoder) entries(n *yaml.Node, name string, read func(key, value *yaml.Node)) {
 	switch {
 	case isNull(n):
 		return
@@ -42,20 +57,12 @@ func (d *decoder) object(n *yaml.Node, name string, fields []field) {
 	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		at := slices.IndexFunc(fields, func(f field) bool { return key.Kind == yaml.ScalarNode && f.name == key.Value })
 		if line, twice := lines[key.Value]; twice {
 			d.lint(key, "field %s already defined at line %d: remove one", printable(key.Value), line)
 			continue
 		}
 		lines[key.Value] = key.Line
-		switch {
-		case at >= 0:
-			fields[at].read(value)
-		case hasVariable(key):
-			d.variable(key, "a field of "+name)
-		default:
-			d.unknown(key, name, fields)
-		}
+		read(key, value)
 	}
 }
 

@@ -8,7 +8,11 @@
 //
 // The block is strict, since a mistyped restart policy shows only when it is
 // needed: unknown and repeated fields, wrong types and durations without a
-// unit are refused. So is ${VAR}, which only runners replace.
+// unit are refused. So is ${VAR}, which only runners replace, and so is what is
+// above the operator's ceilings: nothing is lowered in silence.
+//
+// The operator's own defaults and ceilings are Limits, too, so that both sides
+// have the same fields, ranges and way to write a size.
 //
 // A further part of the block is a field of Options and a method of decoder.
 //

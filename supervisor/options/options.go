@@ -11,6 +11,30 @@ import (
 // Options is what a stream's config asks of the supervisor.
 type Options struct {
 	Restart Restart
+	// Limits are the stream's own, without the server's defaults and ceilings.
+	Limits Limits
+	// Env are variables of the runner: what ${NAME} stands for in the config.
+	Env     map[string]string
+	Sandbox Sandbox
+}
+
+// Sandbox widens what a stream may reach under the profile strict. Paths are
+// absolute and clean.
+type Sandbox struct {
+	// Read may be read, with what is below it.
+	Read []string
+	// Write may be read and written, with what is below it.
+	Write []string
+}
+
+// Allowed is what the operator permits. The zero value permits everything.
+type Allowed struct {
+	// Ceiling is what no stream may ask more than.
+	Ceiling Limits
+	// RestrictPaths refuses the paths of a Sandbox that are not below one of
+	// these: what a stream reads not below Read, what it writes not below Write.
+	RestrictPaths bool
+	Read, Write   []string
 }
 
 // Restart says whether and when a stream is started again after it ended.
@@ -61,7 +85,7 @@ type Lint struct {
 // Parse reads a block that is free of aliases and merge keys. A nil node and
 // an empty block mean the defaults. The options count only when there are no
 // lints; lints come in the order of the text.
-func Parse(block *yaml.Node) (Options, []Lint) {
+func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 	options := Options{Restart: Restart{Policy: PolicyOnFailure}}
 	if block == nil {
 		return options, nil
@@ -69,6 +93,9 @@ func Parse(block *yaml.Node) (Options, []Lint) {
 	var d decoder
 	d.object(block, "runtime", []field{
 		{"restart", func(n *yaml.Node) { d.restart(n, &options.Restart) }},
+		{"limits", func(n *yaml.Node) { d.limits(n, &options.Limits, allowed.Ceiling) }},
+		{"env", func(n *yaml.Node) { options.Env = d.env(n) }},
+		{"sandbox", func(n *yaml.Node) { d.sandbox(n, &options.Sandbox, allowed) }},
 	})
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

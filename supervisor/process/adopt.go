@@ -1,15 +1,20 @@
 package process
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
 )
 
 // Adopt takes over a runner that an earlier supervisor started. It asks the
@@ -17,16 +22,22 @@ import (
 // that is stopped or busy is adopted as well. It fails with ErrGone or
 // ErrForeign, and otherwise when the kernel did not say who the process is.
 // Nothing is signalled in any case.
-func (l *Launcher) Adopt(id Identity) (*Process, error) {
+//
+// hierarchy is where the runner may have a leaf, nil where there is none.
+func (l *Launcher) Adopt(id Identity, hierarchy *cgroup.Hierarchy) (*Process, error) {
 	if !isName(id.Dir) || !isName(id.Socket) {
 		return nil, foreign("%q in %q is no name of a socket", id.Socket, id.Dir)
 	}
 	dir := filepath.Join(l.runDir, id.Dir)
-	handle, end, err := attach(id, dir)
+	leaf, err := findLeaf(hierarchy, id.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("adopting process %d: %w", id.PID, err)
 	}
-	config := l.pluginConfig()
+	handle, end, err := attach(id, dir, leaf)
+	if err != nil {
+		return nil, fmt.Errorf("adopting process %d: %w", id.PID, err)
+	}
+	config := l.pluginConfig(handle.pid)
 	config.Plugins = rpc.ClientPlugins()[rpc.ProtocolVersion]
 	config.Reattach = &plugin.ReattachConfig{
 		Protocol:        plugin.ProtocolGRPC,
@@ -48,17 +59,31 @@ func (l *Launcher) Adopt(id Identity) (*Process, error) {
 	return p, nil
 }
 
+// findLeaf returns the leaf of the runner with that folder; nil when it has
+// none.
+func findLeaf(hierarchy *cgroup.Hierarchy, dir string) (*cgroup.Leaf, error) {
+	if hierarchy == nil {
+		return nil, nil
+	}
+	leaf, err := hierarchy.Find(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return leaf, err
+}
+
 // isName tells whether a recorded name stays within its folder.
 func isName(name string) bool {
 	return name != "" && name != "." && name != ".." && filepath.Base(name) == name
 }
 
-// pluginConfig is what go-plugin needs to know of every runner.
-func (l *Launcher) pluginConfig() *plugin.ClientConfig {
+// pluginConfig is what go-plugin needs to know of every runner. Only the
+// process with that id is spoken to.
+func (l *Launcher) pluginConfig(pid func() int) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  rpc.Handshake(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  rpc.DialOptions(l.observe),
+		GRPCDialOptions:  append(rpc.DialOptions(l.observe), grpc.WithTransportCredentials(peerCredentials{insecure.NewCredentials(), pid})),
 		SkipHostEnv:      true,
 		StartTimeout:     l.startTimeout,
 		Logger:           hclog.NewNullLogger(),

@@ -227,7 +227,7 @@ func TestFinishedWhileUnattended(t *testing.T) {
 
 	require.NoError(t, syscall.Kill(id.PID, syscall.SIGKILL))
 	awaitGone(t, l, id)
-	exit := l.LastExit(id.Dir)
+	exit := l.LastExit(id.Dir, nil)
 	assert.Equal(t, Exited, exit.Reason)
 	assert.Zero(t, exit.Code)
 	require.NotNil(t, exit.Record)
@@ -250,7 +250,7 @@ func TestPanickedWhileUnattended(t *testing.T) {
 	id := startEarlier(t, l, panics, time.Minute)
 	require.NoError(t, panicNow(l, id))
 	awaitGone(t, l, id)
-	exit := l.LastExit(id.Dir)
+	exit := l.LastExit(id.Dir, nil)
 	assert.Equal(t, Exited, exit.Reason)
 	assert.Equal(t, 2, exit.Code)
 	assert.WithinDuration(t, time.Now(), exit.At, patience)
@@ -267,7 +267,7 @@ func TestOrphanedWhileUnattended(t *testing.T) {
 	l := launcher(t)
 	id := startEarlier(t, l, idle, 50*time.Millisecond)
 	awaitGone(t, l, id)
-	exit := l.LastExit(id.Dir)
+	exit := l.LastExit(id.Dir, nil)
 	assert.Equal(t, Exited, exit.Reason)
 	require.NotNil(t, exit.Record)
 	assert.Equal(t, rpc.ExitOrphaned, exit.Record.Reason)
@@ -279,9 +279,9 @@ func TestKilledWhileUnattended(t *testing.T) {
 	id := startEarlier(t, l, idle, time.Minute)
 	require.NoError(t, syscall.Kill(id.PID, syscall.SIGKILL))
 	awaitGone(t, l, id)
-	assert.Equal(t, Exit{Reason: Lost, Code: -1}, l.LastExit(id.Dir))
-	assert.Equal(t, "ended unseen", l.LastExit(id.Dir).String())
-	assert.Equal(t, Lost, l.LastExit("nothing").Reason)
+	assert.Equal(t, Exit{Reason: Lost, Code: -1}, l.LastExit(id.Dir, nil))
+	assert.Equal(t, "ended unseen", l.LastExit(id.Dir, nil).String())
+	assert.Equal(t, Lost, l.LastExit("nothing", nil).Reason)
 }
 
 // TestAdoptIsCheap bounds what a restart with many streams costs: time,
@@ -296,7 +296,7 @@ func TestAdoptIsCheap(t *testing.T) {
 	all := make([]*Process, times)
 	for i := range all {
 		var err error
-		all[i], err = l.Adopt(id)
+		all[i], err = l.Adopt(id, nil)
 		require.NoError(t, err)
 	}
 	took := time.Since(began)

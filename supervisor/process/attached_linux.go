@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/supervisor/cgroup"
 )
 
 // attached is the operating system's side of a runner that an earlier
@@ -25,12 +27,12 @@ type attached struct {
 var _ handle = (*attached)(nil)
 
 // attach verifies a process and watches it.
-func attach(id Identity, dir string) (handle, *ending, error) {
+func attach(id Identity, dir string, leaf *cgroup.Leaf) (handle, *ending, error) {
 	pidfd, err := verify(id, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &attached{ending: newEnding(dir), letGo: newLetGo(), id: id.PID, start: id.StartTime, pidfd: pidfd}
+	a := &attached{ending: newEnding(dir, leaf), letGo: newLetGo(), id: id.PID, start: id.StartTime, pidfd: pidfd}
 	go a.watch()
 	return a, &a.ending, nil
 }

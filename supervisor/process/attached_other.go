@@ -2,10 +2,14 @@
 
 package process
 
-import "errors"
+import (
+	"errors"
+
+	"penstock/supervisor/cgroup"
+)
 
 var errNoAdoption = errors.New("runners can be adopted on Linux only: nowhere else does the kernel vouch for a process")
 
 func identify(int, string, string) (Identity, error) { return Identity{}, errNoAdoption }
 
-func attach(Identity, string) (handle, *ending, error) { return nil, nil, errNoAdoption }
+func attach(Identity, string, *cgroup.Leaf) (handle, *ending, error) { return nil, nil, errNoAdoption }

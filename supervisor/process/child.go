@@ -14,6 +14,9 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-plugin/runner"
+
+	"penstock/supervisor/cgroup"
+	"penstock/supervisor/folder"
 )
 
 var errNotStarted = errors.New("the runner was not started")
@@ -25,8 +28,10 @@ type child struct {
 	sameHost
 	letGo
 
-	cmd    *exec.Cmd
-	stdout *os.File
+	// command makes cmd when it is time to start.
+	command func() (cmd *exec.Cmd, done func(), err error)
+	cmd     *exec.Cmd
+	stdout  *os.File
 	// exits becomes readable when the process ends; nil where the system
 	// cannot say so.
 	exits *os.File
@@ -40,13 +45,19 @@ type child struct {
 
 var _ runner.Runner = (*child)(nil)
 
-func newChild(binary, dir string) *child {
-	return &child{cmd: exec.Command(binary), ending: newEnding(dir), letGo: newLetGo()}
+func newChild(dir string, leaf *cgroup.Leaf) *child {
+	return &child{ending: newEnding(dir, leaf), letGo: newLetGo()}
 }
 
 // Start implements runner.Runner.
 func (c *child) Start(context.Context) error {
-	stderr, err := os.OpenFile(stderrPath(c.dir), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	cmd, done, err := c.command()
+	if err != nil {
+		return err
+	}
+	defer done()
+	c.cmd = cmd
+	stderr, err := folder.Create(c.dir, stderrFile)
 	if err != nil {
 		return fmt.Errorf("making the runner's standard error: %w", err)
 	}
@@ -59,7 +70,6 @@ func (c *child) Start(context.Context) error {
 	// Standard error is a file, since a pipe whose reader died would kill the
 	// runner. Standard output carries the handshake and nothing after it.
 	c.stdout, c.cmd.Stdout, c.cmd.Stderr = read, write, stderr
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := c.cmd.Start(); err != nil {
 		_ = read.Close()
 		return fmt.Errorf("starting the runner's process: %w", err)
@@ -136,7 +146,7 @@ func (c *child) Stdout() io.ReadCloser { return c.stdout }
 func (c *child) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
 // Name implements runner.Runner.
-func (c *child) Name() string { return c.cmd.Path }
+func (c *child) Name() string { return c.dir }
 
 // ID implements runner.Runner.
 func (c *child) ID() string { return strconv.Itoa(c.pid()) }

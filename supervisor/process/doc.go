@@ -5,7 +5,8 @@
 // session, so that a terminal's Ctrl-C reaches the supervisor alone, and
 // inherits neither files nor environment. When it has exited, the rest of its
 // process group is killed, and its folder is removed when it is closed. What a
-// stream starts in a session of its own is out of reach.
+// stream starts in a session of its own is reached by its cgroup, where it has
+// one.
 //
 // A runner outlives its supervisor, and the next one adopts it by its Identity:
 // boot id, start time, user, and who listens on its socket must all agree, which
@@ -15,5 +16,10 @@
 // in its folder. Adoption needs Linux 5.3; ending the whole group without a
 // look at /proc needs 6.9.
 //
-// It imports rpc. Only supervisor may import it.
+// A runner is started in a Confinement: by penstock-launch, which gives up its
+// privileges, and in a cgroup of its own, which is removed with it. What it
+// leaves in its folder may be anything and is read by package folder; its
+// sockets are used only while the kernel says that they are its own.
+//
+// It imports rpc, cgroup, folder and sandbox. Only supervisor may import it.
 package process

@@ -31,7 +31,7 @@ func startEarlier(t *testing.T, l *Launcher, config string, orphanTimeout time.D
 
 func adopt(t *testing.T, l *Launcher, id Identity) *Process {
 	t.Helper()
-	p, err := l.Adopt(id)
+	p, err := l.Adopt(id, nil)
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	return p
@@ -44,6 +44,6 @@ func awaitGone(t *testing.T, l *Launcher, id Identity) {
 		stat, err := readStat(id.PID)
 		return err != nil || stat.startTime != id.StartTime || stat.dead()
 	}, patience, 5*time.Millisecond)
-	_, err := l.Adopt(id)
+	_, err := l.Adopt(id, nil)
 	require.ErrorIs(t, err, ErrGone)
 }

@@ -40,7 +40,7 @@ func (e earlier) run() error {
 	if err != nil {
 		return err
 	}
-	p, err := l.Start(ctx)
+	p, err := l.Start(ctx, Confinement{})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
+	"penstock/supervisor/folder"
 )
 
 // Reason says in a word how a process ended.
@@ -20,8 +24,11 @@ const (
 	Exited Reason = "exited"
 	// Signaled means that a signal ended it which we did not send.
 	Signaled Reason = "signaled"
-	// OOM means that the kernel killed it for lack of memory.
+	// OOM means that it was killed because it exceeded its memory limit, by the
+	// kernel or by us.
 	OOM Reason = "oom"
+	// Disk means that we killed it because its files exceeded their limit.
+	Disk Reason = "disk"
 	// Killed means that we killed it: by Kill, or because Close took too long.
 	Killed Reason = "killed"
 	// Lost means that it ended while nobody watched and left no trace.
@@ -45,6 +52,13 @@ type Exit struct {
 	// Record is what the runner left about the end of its stream; nil when
 	// it left nothing.
 	Record *rpc.ExitRecord
+	// Excess is what it exceeded; nil unless Reason is OOM or Disk.
+	Excess *Excess
+}
+
+// Excess is a limit and what was used, in bytes.
+type Excess struct {
+	Used, Limit uint64
 }
 
 // String gives the exit in one line.
@@ -53,6 +67,8 @@ func (e Exit) String() string {
 	switch {
 	case e.Reason == Lost:
 		text = "ended unseen"
+	case e.Excess != nil:
+		return e.excess()
 	case e.Signal != 0:
 		text = fmt.Sprintf("was ended by signal %d (%s)", e.Signal, e.Signal)
 	default:
@@ -65,16 +81,74 @@ func (e Exit) String() string {
 	return text
 }
 
+// excess says what was exceeded.
+func (e Exit) excess() string {
+	what := "memory"
+	if e.Reason == Disk {
+		what = "disk space"
+	}
+	if e.Excess.Limit == 0 {
+		return "was killed for lack of " + what
+	}
+	return fmt.Sprintf("was killed because it used %s of %s and its limit is %s",
+		humanize.IBytes(max(e.Excess.Used, e.Excess.Limit)), what, humanize.IBytes(e.Excess.Limit))
+}
+
 // ending is the end of a process, which comes once.
 type ending struct {
 	dir string
+	// leaf is the process's cgroup; nil when it has none of its own.
+	leaf *cgroup.Leaf
+	// breach is set before we kill the process for what it exceeded.
+	breach atomic.Pointer[breach]
 	// killed is set before we kill the process.
 	killed atomic.Bool
 	exited chan struct{}
 	exit   Exit
 }
 
-func newEnding(dir string) ending { return ending{dir: dir, exited: make(chan struct{})} }
+// breach is what a process was killed for.
+type breach struct {
+	reason Reason
+	Excess
+}
+
+func newEnding(dir string, leaf *cgroup.Leaf) ending {
+	return ending{dir: dir, leaf: leaf, exited: make(chan struct{})}
+}
+
+// settle ends whatever is left of the process in its cgroup, and adds to its
+// exit what the cgroup knows of it.
+func (e *ending) settle(exit Exit) {
+	if b := e.breach.Load(); b != nil && (exit.Reason == Killed || exit.Reason == Lost) {
+		exit.Reason, exit.Excess = b.reason, &b.Excess
+	}
+	if e.leaf != nil {
+		if exit.Reason == Signaled || exit.Reason == Lost {
+			exit.outOfMemory(e.leaf)
+		}
+		// What cannot be ended is swept by the next supervisor.
+		_ = e.leaf.Kill()
+	}
+	e.exit = exit
+	close(e.exited)
+}
+
+// outOfMemory finds out whether the kernel has killed the process for its
+// memory limit.
+func (e *Exit) outOfMemory(leaf *cgroup.Leaf) {
+	if e.Signal != syscall.SIGKILL && e.Reason != Lost {
+		return
+	}
+	usage, err := leaf.Usage()
+	if err != nil || usage.OOMKills == 0 {
+		return
+	}
+	e.Reason, e.Excess = OOM, &Excess{Used: usage.MemoryPeakBytes}
+	if limits, err := leaf.Limits(); err == nil {
+		e.Excess.Limit = uint64(limits.Memory)
+	}
+}
 
 // conclude takes down how the process ended, by its wait status.
 func (e *ending) conclude(status syscall.WaitStatus) {
@@ -88,8 +162,7 @@ func (e *ending) conclude(status syscall.WaitStatus) {
 	} else {
 		exit.Code, exit.Reason = status.ExitStatus(), Exited
 	}
-	e.exit = exit
-	close(e.exited)
+	e.settle(exit)
 }
 
 // concludeUnseen takes down the end of a process whose wait status nobody
@@ -100,8 +173,7 @@ func (e *ending) concludeUnseen() {
 	if e.killed.Load() {
 		exit.Reason, exit.Code, exit.Signal = Killed, -1, syscall.SIGKILL
 	}
-	e.exit = exit
-	close(e.exited)
+	e.settle(exit)
 }
 
 func (e *ending) over() bool {
@@ -117,8 +189,10 @@ func (e *ending) over() bool {
 func traces(dir string) Exit {
 	exit := Exit{Message: lastWords(dir)}
 	// A record that cannot be read is as good as none.
-	if record, ok, err := rpc.ReadExitRecord(dir); ok && err == nil {
-		exit.Record = &record
+	if text, err := folder.Read(dir, rpc.ExitFile, rpc.MaxExitRecordBytes); err == nil {
+		if record, err := rpc.DecodeExitRecord(text); err == nil {
+			exit.Record = &record
+		}
 	}
 	return exit
 }
@@ -133,7 +207,7 @@ func lastExit(dir string) Exit {
 		exit.Reason, exit.At = Exited, exit.Record.At
 	case isPanic(exit.Message):
 		exit.Reason, exit.Code = Exited, 2
-		if info, err := os.Stat(stderrPath(dir)); err == nil {
+		if info, err := os.Lstat(stderrPath(dir)); err == nil {
 			exit.At = info.ModTime()
 		}
 	default:
@@ -144,8 +218,14 @@ func lastExit(dir string) Exit {
 
 // LastExit tells the end of a runner that lives no more, by what it left in its
 // folder, whose name is Identity.Dir. The reason is Lost when it left nothing,
-// or the folder is gone.
-func (l *Launcher) LastExit(dir string) Exit { return lastExit(filepath.Join(l.runDir, dir)) }
+// or the folder is gone. hierarchy is where it may have a leaf still.
+func (l *Launcher) LastExit(dir string, hierarchy *cgroup.Hierarchy) Exit {
+	exit := lastExit(filepath.Join(l.runDir, dir))
+	if leaf, err := findLeaf(hierarchy, dir); err == nil && leaf != nil && exit.Reason == Lost {
+		exit.outOfMemory(leaf)
+	}
+	return exit
+}
 
 // LastStderr is what such a runner wrote to its standard error, as
 // Process.Stderr has it; empty when it wrote nothing or its folder is gone.

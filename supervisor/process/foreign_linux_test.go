@@ -35,7 +35,7 @@ func bystander(t *testing.T, l *Launcher, attr *syscall.SysProcAttr) Identity {
 
 func refuse(t *testing.T, l *Launcher, id Identity, want error, text string) {
 	t.Helper()
-	_, err := l.Adopt(id)
+	_, err := l.Adopt(id, nil)
 	require.ErrorIs(t, err, want)
 	require.ErrorContains(t, err, text)
 	stat, err := readStat(id.PID)
@@ -66,7 +66,7 @@ func TestThreadIsForeign(t *testing.T) {
 	thread := id
 	thread.PID, err = strconv.Atoi(threads[1].Name())
 	require.NoError(t, err)
-	_, err = l.Adopt(thread)
+	_, err = l.Adopt(thread, nil)
 	require.ErrorIs(t, err, ErrForeign)
 }
 

@@ -126,17 +126,7 @@ func listenerOf(socket string) (*unix.Ucred, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var peer *unix.Ucred
-	var peerErr error
-	err = raw.Control(func(fd uintptr) { peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err := errors.Join(err, peerErr); err != nil {
-		return nil, fmt.Errorf("asking who listens on %s: %w", socket, err)
-	}
-	return peer, nil
+	return credentialsOf(conn)
 }
 
 // endDeaf kills the process that a pidfd means with its group, and waits until

@@ -58,10 +58,10 @@ func NewLauncher(binary, runDir string, startTimeout time.Duration, observe Obse
 	return &Launcher{binary: path, runDir: runDir, startTimeout: startTimeout, observe: observe}, nil
 }
 
-// Start starts a runner and connects to it. The context bounds the start
-// only: once Start has returned, the process lives until it is closed, killed
-// or exits by itself.
-func (l *Launcher) Start(ctx context.Context) (_ *Process, retErr error) {
+// Start starts a runner in its confinement and connects to it. The context
+// bounds the start only: once Start has returned, the process lives until it is
+// closed, killed or exits by itself.
+func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,12 @@ func (l *Launcher) Start(ctx context.Context) (_ *Process, retErr error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a runner's folder: %w: data_dir must be writable and have space left", err)
 	}
-	started := newChild(l.binary, dir)
+	leaf, err := c.ready(dir)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	started := newChild(dir, leaf)
 	p := &Process{handle: started, ending: &started.ending}
 	defer func() {
 		if retErr != nil {
@@ -77,11 +82,12 @@ func (l *Launcher) Start(ctx context.Context) (_ *Process, retErr error) {
 		}
 	}()
 
-	config := l.pluginConfig()
+	config := l.pluginConfig(started.pid)
 	config.VersionedPlugins = rpc.ClientPlugins()
 	config.UnixSocketConfig = &plugin.UnixSocketConfig{TempDir: dir}
 	config.RunnerFunc = func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-		started.cmd.Env = environment(spec.Env, dir)
+		env := environment(spec.Env, dir)
+		started.command = func() (*exec.Cmd, func(), error) { return c.command(l.binary, dir, env, leaf) }
 		return started, nil
 	}
 	p.plugin = plugin.NewClient(config)

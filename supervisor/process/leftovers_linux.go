@@ -30,6 +30,9 @@ func endLeftover(dir string) {
 // endListener ends the process that listens on a socket, and reports whether
 // there was one.
 func endListener(socket string) bool {
+	if !isOwnSocket(socket) {
+		return false
+	}
 	peer, err := listenerOf(socket)
 	if err != nil || peer.Pid <= 1 || int(peer.Pid) == os.Getpid() {
 		return false
@@ -59,4 +62,15 @@ func endListener(socket string) bool {
 	_ = raw.Control(func(fd uintptr) { killGroupOf(int(fd), pid, stat.startTime) })
 	_ = awaitEnd(pidfd, time.Now().Add(leftoverGrace))
 	return true
+}
+
+// isOwnSocket says whether a path is a socket that belongs to the user of the
+// folder it is in. A runner may have put a link in its place that leads to
+// another one's.
+func isOwnSocket(path string) bool {
+	var socket, dir unix.Stat_t
+	if unix.Lstat(path, &socket) != nil || unix.Lstat(filepath.Dir(path), &dir) != nil {
+		return false
+	}
+	return socket.Mode&unix.S_IFMT == unix.S_IFSOCK && socket.Uid == dir.Uid
 }

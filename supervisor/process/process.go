@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
 )
 
 // closeGrace is how long a process may take to exit when it is closed.
@@ -57,6 +58,19 @@ func (p *Process) Exit() Exit { return p.ending.exit }
 // It is gone after Close and Kill.
 func (p *Process) Stderr() ([]byte, error) { return readStderr(p.ending.dir) }
 
+// Leaf is the cgroup of the process; nil when it has none of its own.
+func (p *Process) Leaf() *cgroup.Leaf { return p.ending.leaf }
+
+// Dir is the path of the process's own folder.
+func (p *Process) Dir() string { return p.ending.dir }
+
+// Breach kills the process because it has exceeded a limit, which becomes the
+// reason of its exit: OOM or Disk. It does not wait.
+func (p *Process) Breach(reason Reason, excess Excess) {
+	p.ending.breach.CompareAndSwap(nil, &breach{reason, excess})
+	p.handle.kill()
+}
+
 // Close ends a process whose stream was stopped, and its whole group.
 // It asks first, and kills when the context ends or two seconds have passed.
 func (p *Process) Close(ctx context.Context) {
@@ -80,6 +94,9 @@ func (p *Process) cleanUp() {
 		p.plugin.Kill()
 		if p.handle.started() {
 			<-p.ending.exited
+		}
+		if p.ending.leaf != nil {
+			_ = p.ending.leaf.Remove()
 		}
 		// What cannot be removed is cleared at the next start.
 		_ = os.RemoveAll(p.ending.dir)

@@ -59,7 +59,7 @@ func launcher(t *testing.T) *Launcher {
 
 func start(t *testing.T, l *Launcher) *Process {
 	t.Helper()
-	p, err := l.Start(context.Background())
+	p, err := l.Start(context.Background(), Confinement{})
 	require.NoError(t, err)
 	t.Cleanup(p.Kill)
 	return p
@@ -154,13 +154,13 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	l.binary = hang
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	_, err := l.Start(ctx)
+	_, err := l.Start(ctx, Confinement{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	left, err := os.ReadDir(l.runDir)
 	require.NoError(t, err)
 	assert.Empty(t, left)
 
-	_, err = l.Start(ctx)
+	_, err = l.Start(ctx, Confinement{})
 	require.ErrorIs(t, err, context.DeadlineExceeded, "nothing is started for a context that has ended")
 }
 
@@ -169,7 +169,7 @@ func TestStartNamesWhatTheBinarySaid(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	require.NoError(t, os.WriteFile(broken, []byte("#!/bin/sh\necho 'no such library' >&2\nexit 3\n"), 0o700))
 	l.binary = broken
-	_, err := l.Start(context.Background())
+	_, err := l.Start(context.Background(), Confinement{})
 	require.ErrorContains(t, err, "no such library")
 	require.ErrorContains(t, err, broken)
 }

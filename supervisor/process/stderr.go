@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"penstock/supervisor/folder"
 )
 
 const (
@@ -20,12 +21,14 @@ const (
 	maxFrames = 5
 )
 
-func stderrPath(dir string) string { return filepath.Join(dir, "stderr.log") }
+const stderrFile = "stderr.log"
+
+func stderrPath(dir string) string { return filepath.Join(dir, stderrFile) }
 
 // readStderr returns the beginning of what a process wrote to its standard
 // error.
 func readStderr(dir string) ([]byte, error) {
-	file, err := os.Open(stderrPath(dir))
+	file, err := folder.Open(dir, stderrFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

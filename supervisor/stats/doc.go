@@ -16,6 +16,10 @@
 //	resources: {cache: {foo: {label: foo, path: …, 'success{operation="get"}': 3}}}
 //	other: {…}
 //	process: {pid: 4711, rss_bytes: 31457280, …}
+//	limits:
+//	  memory: {bytes: 31457280, peak_bytes: 41943040, limit_bytes: 67108864, oom_kills: 0}
+//	  cpu: {seconds: 1.5, throttled_seconds: 0.2, limit_cores: 0.5, …}
+//	  …
 //	uptime_ns: 61000000000
 //
 // A key is there only when it has something to hold. Names, labels and paths
@@ -23,6 +27,6 @@
 // one key: then the later one in a fixed order takes a longer name, and no
 // value is lost. What has no path, or one that no config has, is under other.
 //
-// Everything but ReadProcess is a pure function. The package imports rpc;
-// supervisor and api may import it.
+// Everything but ReadProcess is a pure function. The package imports rpc, and
+// supervisor/cgroup for its types; supervisor and api may import it.
 package stats

@@ -31,6 +31,8 @@ type Report struct {
 	Metrics []rpc.Metric
 	// Process is nil when the stream has no process.
 	Process *Process
+	// Usage is what it has used of what it may; nil when that is not known.
+	Usage *Usage
 	// Uptime is how long the stream has run, or ran.
 	Uptime time.Duration
 }

@@ -29,6 +29,11 @@ func (r Report) Tree() map[string]any {
 	if r.Process != nil {
 		tree["process"] = *r.Process
 	}
+	if r.Usage != nil {
+		if limits := r.Usage.tree(); len(limits) > 0 {
+			tree["limits"] = limits
+		}
+	}
 	tree[uptimeKey] = r.Uptime.Nanoseconds()
 	return tree
 }

@@ -23,11 +23,12 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 		Definition: Definition{Config: []byte("input:\n  \xff\x00 not UTF-8\n"), Chilled: true, AllowTests: true},
 		Revision:   3, Paused: true, LogLevel: "debug", Origin: OriginFile, ChangedAt: testTime,
 		Outcome: &Outcome{Error: "it broke", At: testTime, RanFor: 90 * time.Second, Metrics: []byte(`{"a":1}`)},
+		UID:     200042,
 	}
 	handle := runner(42)
-	handle.Cgroup, handle.Generation, handle.HTTPSocket = "/penstock/42", 9, "http.sock"
+	handle.Confinement, handle.Generation, handle.HTTPSocket = "strict-1", 9, "http.sock"
 	handle.Endpoints, handle.Prefix, handle.Restarts = []string{"/in", "/out"}, true, 5
-	handle.GaveUp = true
+	handle.GaveUp, handle.Limits = true, []byte(`{"memory":"64MiB"}`)
 	handle.LastExit = []byte(`{"reason":"oom"}`)
 	resource := Resource{Type: "rate_limit", ID: "limit", Config: []byte("local: {}"), Origin: OriginAPI, Generation: 11}
 	declaration := Declaration{Path: "/etc/penstock/orders.yaml", Hash: "c0ffee"}

@@ -56,6 +56,9 @@ type Stream struct {
 	ChangedAt time.Time `json:"changed_at"`
 	// Outcome is nil until the stream has finished.
 	Outcome *Outcome `json:"outcome,omitempty"`
+	// UID is the user that the stream's runners have; 0 when it has none of its
+	// own.
+	UID uint32 `json:"uid,omitempty"`
 }
 
 // Outcome is how a stream ended by itself.
@@ -90,7 +93,6 @@ type Runner struct {
 	// Socket is the plugin socket's file name within Dir.
 	Socket   string `json:"socket"`
 	UID      uint32 `json:"uid"`
-	Cgroup   string `json:"cgroup,omitempty"`
 	Version  string `json:"version"`
 	Protocol int    `json:"protocol"`
 	// Instance is the random token it was prepared with.
@@ -113,6 +115,10 @@ type Runner struct {
 	// LastExit is how the stream's runner before this one ended, opaque to the
 	// store.
 	LastExit []byte `json:"last_exit,omitempty"`
+	// Confinement names what it is confined in, and Limits are those in force;
+	// both are opaque to the store.
+	Confinement string `json:"confinement,omitempty"`
+	Limits      []byte `json:"limits,omitempty"`
 }
 
 // Resource is a config that streams refer to by its id.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
 )
 
 const (
@@ -26,6 +27,8 @@ type answer struct {
 	failed bool
 	// figures is nil when there is no runner.
 	figures *figures
+	// usage is nil when nothing counts what the runner uses.
+	usage *cgroup.Usage
 	// dropped is how many series were left out.
 	dropped int
 }
@@ -71,6 +74,7 @@ func ask(ctx context.Context, targets []Target) []answer {
 	// Read while the runners answer.
 	for i := range answers {
 		answers[i].figures = readFigures(ctx, answers[i].PID)
+		answers[i].usage = readUsage(ctx, answers[i].Usage)
 	}
 	for ; waiting > 0; waiting-- {
 		var r reply

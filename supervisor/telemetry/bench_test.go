@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
 )
 
 // BenchmarkScrape is one scrape of 500 streams with 40 metrics each, a quarter
@@ -19,7 +20,8 @@ func BenchmarkScrape(b *testing.B) {
 	const streams, metrics = 500, 40
 	list := make([]Target, streams)
 	for i := range list {
-		list[i] = Target{Stream: fmt.Sprintf("stream-%03d", i), State: "running", PID: os.Getpid(), Stats: stats(typical(metrics)...)}
+		list[i] = Target{Stream: fmt.Sprintf("stream-%03d", i), State: "running", PID: os.Getpid(), Stats: stats(typical(metrics)...),
+			MemoryLimit: 64 << 20, Usage: usage(cgroup.Usage{Pressure: &cgroup.Pressure{}})}
 	}
 	handler := New().Handler(targets(list...), time.Minute)
 	size := 0

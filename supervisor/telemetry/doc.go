@@ -11,7 +11,8 @@
 //	registry (own counters, Go, process) ──▶ Gather ─────────┘
 //
 // A runner that does not answer costs its own engine metrics only:
-// penstock_scrape_error{stream} is then 1.
+// penstock_scrape_error{stream} is then 1. What the system and its cgroup say
+// of it is told all the same.
 //
 // # Names
 //
@@ -33,5 +34,6 @@
 //     gives at most 10,000 series. penstock_scrape_dropped_series{stream} counts
 //     what is left out.
 //
-// The package imports rpc; supervisor may import it.
+// The package imports rpc, and supervisor/cgroup for its types; supervisor may
+// import it.
 package telemetry

@@ -122,10 +122,11 @@ func newFamily(name, help string, t dto.MetricType) *family {
 	return &family{dto.MetricFamily{Name: &name, Help: &help, Type: t.Enum()}}
 }
 
-func (f *family) add(label, value string, number float64) {
+// add adds a series with these labels: name, value, and so on, sorted by name.
+func (f *family) add(number float64, labels ...string) {
 	m := &dto.Metric{}
-	if label != "" {
-		m.Label = []*dto.LabelPair{{Name: &label, Value: &value}}
+	for i := 0; i < len(labels); i += 2 {
+		m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &labels[i+1]})
 	}
 	if f.GetType() == dto.MetricType_COUNTER {
 		m.Counter = &dto.Counter{Value: &number}
@@ -135,7 +136,7 @@ func (f *family) add(label, value string, number float64) {
 	f.Metric = append(f.Metric, m)
 }
 
-func (f *family) ofStream(a *answer, number float64) { f.add(streamLabel, a.Stream, number) }
+func (f *family) ofStream(a *answer, number float64) { f.add(number, streamLabel, a.Stream) }
 
 // appendTo leaves out a family that has no series.
 func (f *family) appendTo(families []*dto.MetricFamily) []*dto.MetricFamily {
@@ -177,13 +178,13 @@ func streamFamilies(answers []answer, asked time.Duration) []*dto.MetricFamily {
 		}
 	}
 	for _, state := range slices.Sorted(maps.Keys(states)) {
-		streams.add("state", state, float64(states[state]))
+		streams.add(float64(states[state]), "state", state)
 	}
-	took.add("", "", asked.Seconds())
+	took.add(asked.Seconds())
 
 	var out []*dto.MetricFamily
 	for _, f := range []*family{streams, restarts, cpu, rss, failed, took} {
 		out = f.appendTo(out)
 	}
-	return out
+	return append(out, usageFamilies(answers)...)
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"github.com/shirou/gopsutil/v3/process"
+
+	"penstock/supervisor/cgroup"
 )
 
 // figures are what the system says of a runner's process. They are the cheap
@@ -30,4 +32,17 @@ func readFigures(ctx context.Context, pid int) *figures {
 		return nil
 	}
 	return &figures{cpuSeconds: times.User + times.System, rssBytes: memory.RSS}
+}
+
+// readUsage returns nil when there is nobody to ask, nothing to tell, or no time
+// left.
+func readUsage(ctx context.Context, usage func() (cgroup.Usage, bool)) *cgroup.Usage {
+	if usage == nil || ctx.Err() != nil {
+		return nil
+	}
+	u, ok := usage()
+	if !ok {
+		return nil
+	}
+	return &u
 }

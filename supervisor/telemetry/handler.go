@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"penstock/rpc"
+	"penstock/supervisor/cgroup"
 )
 
 // Target is a stream that is scraped.
@@ -26,6 +27,14 @@ type Target struct {
 	// Stats asks for its metrics; nil when there is nobody to ask. It must
 	// return when the context ends.
 	Stats func(ctx context.Context) ([]rpc.Metric, error)
+	// Usage reads what its runner has used, and false when that cannot be read;
+	// nil when nothing counts it. It must not wait for anybody.
+	Usage func() (cgroup.Usage, bool)
+	// MemoryLimit and DiskLimit are in bytes, 0 for none.
+	MemoryLimit, DiskLimit int64
+	// DiskBytes is what its folders took up when they were measured last, 0 when
+	// they were not.
+	DiskBytes int64
 }
 
 // scrapeShare is how much of the time that Prometheus has for a scrape may be

@@ -164,6 +164,7 @@ func TestTheGatewaysOwnMetrics(t *testing.T) {
 	assert.Positive(t, got.value(t, "go_goroutines"))
 	assert.Positive(t, got.value(t, "process_resident_memory_bytes"))
 	assert.Zero(t, got.value(t, "penstock_runner_exits_total", "reason", "oom"))
+	assert.Zero(t, got.value(t, "penstock_runner_exits_total", "reason", "disk"))
 	assert.Zero(t, got.value(t, "penstock_adoptions_total", "result", "adopted"))
 
 	tel.Created(20 * time.Millisecond)

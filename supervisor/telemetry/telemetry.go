@@ -61,7 +61,7 @@ func New() *Telemetry {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	// A counter that begins at its first event has no rate for it.
-	for _, reason := range []string{"exited", "signaled", reasonOOM, "killed", "lost"} {
+	for _, reason := range []string{"exited", "signaled", reasonOOM, "disk", "killed", "lost"} {
 		t.exits.WithLabelValues(reason)
 	}
 	for _, result := range []string{"adopted", "gone", "foreign", "refused", "orphan"} {

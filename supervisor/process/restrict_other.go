@@ -1,0 +1,13 @@
+//go:build !linux
+
+package process
+
+import "errors"
+
+// Restrict is not possible: only Linux changes the limits of another process.
+func (p *Process) Restrict(files, fileSize uint64) error {
+	if files == 0 && fileSize == 0 {
+		return nil
+	}
+	return errors.New("this system does not change the limits of a running process")
+}

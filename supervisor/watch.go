@@ -1,0 +1,84 @@
+package supervisor
+
+import (
+	"sync"
+
+	"penstock/supervisor/options"
+	"penstock/supervisor/process"
+	"penstock/supervisor/watchdog"
+)
+
+// watches are over what the kernel does not hold a runner to. A nil field
+// watches nothing.
+type watches struct {
+	mu      sync.Mutex
+	stopped bool
+	memory  *watchdog.MemoryWatch
+	disk    *watchdog.Disk
+}
+
+// watch looks after the limits of a runner that nothing else enforces, from its
+// first moment on. The id is empty for one that has no stream.
+func (s *Supervisor) watch(proc *process.Process, id string, limits options.Limits) *watches {
+	w := &watches{}
+	if !s.confiner.memoryInCgroup() && limits.Memory > 0 {
+		w.memory = s.watchMemory(proc, limits)
+	}
+	if id != "" && limits.Disk > 0 {
+		w.disk = s.watchDisk(proc, id, limits)
+	}
+	return w
+}
+
+func (s *Supervisor) watchMemory(proc *process.Process, limits options.Limits) *watchdog.MemoryWatch {
+	return s.confiner.memory.Watch(proc.PID(), uint64(limits.Memory), func(used, limit uint64) {
+		proc.Breach(process.OOM, process.Excess{Used: used, Limit: limit})
+	})
+}
+
+func (s *Supervisor) watchDisk(proc *process.Process, id string, limits options.Limits) *watchdog.Disk {
+	logs := s.logsRoom()
+	return watchdog.WatchDisk(int64(limits.Disk)+logs, func(used, limit int64) {
+		proc.Breach(process.Disk, process.Excess{Used: uint64(used), Limit: uint64(limit - logs)})
+	}, s.streamDir(id), proc.Dir())
+}
+
+// logFiles is how many files a stream's logs consist of at most: two kinds, each
+// with one older file, of which one may be about to be rotated.
+const logFiles = 4
+
+// logsRoom is what a stream's logs may take in addition to its limit, in bytes:
+// they are in its folder, and have a limit of their own.
+func (s *Supervisor) logsRoom() int64 { return logFiles * int64(s.cfg.StreamLogs.MaxMegabytes) << 20 }
+
+// logMegabytes is the size at which a file of logs is rotated: not above that
+// which the stream's limit lets any file have.
+func (s *Supervisor) logMegabytes(limits options.Limits) int {
+	if limits.Disk == 0 {
+		return s.cfg.StreamLogs.MaxMegabytes
+	}
+	return max(min(s.cfg.StreamLogs.MaxMegabytes, int(limits.Disk>>20)), 1)
+}
+
+// stop ends the watches.
+func (w *watches) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.memory != nil {
+		w.memory.Stop()
+	}
+	if w.disk != nil {
+		w.disk.Stop()
+	}
+}
+
+// diskUsed is what the last look at the stream's folder has found, in bytes.
+func (w *watches) diskUsed() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.disk == nil {
+		return 0
+	}
+	return w.disk.Used()
+}
