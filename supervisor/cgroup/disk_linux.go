@@ -70,7 +70,7 @@ func disksOf(path string) ([]string, error) {
 			return nil, unknown(err)
 		}
 	}
-	found, err := wholeDisks(fmt.Sprintf("%d:%d", unix.Major(device), unix.Minor(device)))
+	found, err := wholeDisks(sysBlock, fmt.Sprintf("%d:%d", unix.Major(device), unix.Minor(device)))
 	if err != nil {
 		return nil, unknown(err)
 	}
@@ -121,9 +121,9 @@ func sourceOf(path string) (uint64, error) {
 }
 
 // wholeDisks are the disks that a device is on: a partition is on one, a
-// logical volume or an array on several.
-func wholeDisks(device string) ([]string, error) {
-	dir, err := filepath.EvalSymlinks(filepath.Join(sysBlock, device))
+// logical volume or an array on several. links is sysBlock.
+func wholeDisks(links, device string) ([]string, error) {
+	dir, err := filepath.EvalSymlinks(filepath.Join(links, device))
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func wholeDisks(device string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		disks, err := wholeDisks(device)
+		disks, err := wholeDisks(links, device)
 		if err != nil {
 			return nil, err
 		}

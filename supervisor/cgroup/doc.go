@@ -18,11 +18,11 @@
 // nothing is enforced by halves. A leaf serves one start only, since newer
 // kernels kill whatever is cloned into a leaf that was killed before.
 //
-// The files are written directly. github.com/containerd/cgroups finds the
-// supervisor's own cgroups here; its managers are not used, because they
-// neither read back nor undo a creation that fails halfway, report zeros for a
-// leaf that is gone, write "no limit" for nothing (a limit can be set but not
-// lifted), and bring a D-Bus and an eBPF library with them.
+// The files are written directly. github.com/containerd/cgroups tells which
+// cgroups the supervisor itself is in; its managers are not used, because they
+// neither read back nor undo a creation that fails halfway, show zeros for a
+// leaf that is gone, cannot lift every limit again, know no disk by a path, and
+// bring D-Bus and eBPF libraries with them.
 //
 // It imports nothing of ours. supervisor and supervisor/process import it.
 package cgroup

@@ -83,7 +83,7 @@ func open(t testing.TB) *Hierarchy {
 	h, err := Open(Config{Parent: testParent(t), Name: "sup", Paths: []string{t.TempDir()}})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		assert.NoError(t, h.Sweep(func(string) bool { return false }))
+		assert.NoError(t, h.Sweep(nil))
 		assert.NoError(t, h.Close())
 		for _, tree := range h.trees {
 			assert.NoDirExists(t, tree.dir)

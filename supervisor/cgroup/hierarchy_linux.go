@@ -233,8 +233,8 @@ func (h *Hierarchy) Find(name string) (*Leaf, error) {
 	return l, nil
 }
 
-// Sweep kills what is in the leaves that are not to be kept and removes them.
-// What has a name that Create would refuse is left alone. It goes on after an
+// Sweep kills what is in the leaves that are not to be kept and removes them; a
+// nil keep keeps none. What has a name that Create would refuse is left alone. It goes on after an
 // error, and returns all of them.
 func (h *Hierarchy) Sweep(keep func(name string) bool) error {
 	var names []string
@@ -255,7 +255,7 @@ func (h *Hierarchy) Sweep(keep func(name string) bool) error {
 	slices.Sort(names)
 	var errs []error
 	for _, name := range slices.Compact(names) {
-		if keep(name) {
+		if keep != nil && keep(name) {
 			continue
 		}
 		l := &Leaf{h: h, name: name}

@@ -208,7 +208,7 @@ func TestOpenAgain(t *testing.T) {
 	l, err := again.Find("left")
 	require.NoError(t, err)
 	assert.Equal(t, limits, limitsOf(t, l))
-	require.NoError(t, again.Sweep(func(string) bool { return false }))
+	require.NoError(t, again.Sweep(nil))
 	p.killed()
 	require.NoError(t, again.Close())
 }

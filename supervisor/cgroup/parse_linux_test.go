@@ -1,9 +1,12 @@
 package cgroup
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestParseMounts(t *testing.T) {
@@ -120,4 +123,37 @@ func TestParsePressure(t *testing.T) {
 		parsePressure("some avg10=1.50 avg60=0.25 avg300=0.01 total=12345678\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=9\n"))
 	assert.Equal(t, PressureLine{SomeTotal: 1}, parsePressure("some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"), "old kernels have no full for the cpu")
 	assert.Zero(t, parsePressure(""))
+}
+
+// The kernel describes devices by folders: a partition's is in its disk's, and
+// a logical volume's has links to what it is on.
+func TestWholeDisks(t *testing.T) {
+	root := t.TempDir()
+	links := filepath.Join(root, "dev/block")
+	require.NoError(t, os.MkdirAll(links, 0o755))
+	device := func(path, number string, slaves ...string) {
+		dir := filepath.Join(root, "devices", path)
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "slaves"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "dev"), []byte(number+"\n"), 0o644))
+		require.NoError(t, os.Symlink(dir, filepath.Join(links, number)))
+		for _, slave := range slaves {
+			require.NoError(t, os.Symlink(filepath.Join(root, "devices", slave), filepath.Join(dir, "slaves", filepath.Base(slave))))
+		}
+	}
+	device("sda", "8:0")
+	device("sda/sda2", "8:2")
+	require.NoError(t, os.WriteFile(filepath.Join(root, "devices/sda/sda2/partition"), []byte("2\n"), 0o644))
+	device("sdb", "8:16")
+	device("md0", "9:0", "sda/sda2", "sdb")
+	device("dm-0", "253:0", "md0")
+	for number, want := range map[string][]string{
+		"8:0": {"8:0"}, "8:2": {"8:0"}, "8:16": {"8:16"},
+		"9:0": {"8:0", "8:16"}, "253:0": {"8:0", "8:16"},
+	} {
+		got, err := wholeDisks(links, number)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, number)
+	}
+	_, err := wholeDisks(links, "8:99")
+	assert.ErrorIs(t, err, os.ErrNotExist)
 }

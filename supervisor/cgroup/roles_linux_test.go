@@ -99,7 +99,7 @@ func checkAll(cfg Config) error {
 		fmt.Printf("%s: %v\n", c.name, checked)
 	}
 	fmt.Println("offered:", h.HasMemory())
-	return errors.Join(h.Sweep(func(string) bool { return false }), h.Close())
+	return errors.Join(h.Sweep(nil), h.Close())
 }
 
 // wholeRole does all that a supervisor does, where it is and as who it is, and
@@ -135,7 +135,7 @@ func wholeRole([]string) error {
 	if err := live.Set(Limits{Memory: 64 << 20}, Limits{Memory: 128 << 20, CPU: 1}); err != nil {
 		return err
 	}
-	if err := h.Sweep(func(string) bool { return false }); err != nil {
+	if err := h.Sweep(nil); err != nil {
 		return err
 	}
 	if err := cmd.Wait(); err == nil {

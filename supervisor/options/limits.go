@@ -36,7 +36,7 @@ type IO struct {
 	// ReadBPS and WriteBPS are bytes a second, 4KiB to 4PiB.
 	ReadBPS  Bytes `yaml:"read_bps" json:"read_bps,omitempty"`
 	WriteBPS Bytes `yaml:"write_bps" json:"write_bps,omitempty"`
-	// ReadIOPS and WriteIOPS are requests a second, 1 to 1000000000.
+	// ReadIOPS and WriteIOPS are requests a second, 2 to 1000000000.
 	ReadIOPS  int `yaml:"read_iops" json:"read_iops,omitempty"`
 	WriteIOPS int `yaml:"write_iops" json:"write_iops,omitempty"`
 }
@@ -44,6 +44,8 @@ type IO struct {
 const (
 	// maxSize keeps sums of sizes far from an overflow.
 	maxSize = 4 * pebibyte
+	// minIOPS is the least that cgroup v2 takes.
+	minIOPS = 2
 	// maxIOPS is what the kernel's 32 bits hold, rounded down.
 	maxIOPS = 1_000_000_000
 	// kernelWeight is the weight of a stream that has none.
@@ -70,8 +72,8 @@ var allLimits = []limit{
 	limitOf("pids", 64, 1_000_000, func(l *Limits) *int { return &l.PIDs }),
 	limitOf("io.read_bps", 4*kibibyte, maxSize, func(l *Limits) *Bytes { return &l.IO.ReadBPS }),
 	limitOf("io.write_bps", 4*kibibyte, maxSize, func(l *Limits) *Bytes { return &l.IO.WriteBPS }),
-	limitOf("io.read_iops", 1, maxIOPS, func(l *Limits) *int { return &l.IO.ReadIOPS }),
-	limitOf("io.write_iops", 1, maxIOPS, func(l *Limits) *int { return &l.IO.WriteIOPS }),
+	limitOf("io.read_iops", minIOPS, maxIOPS, func(l *Limits) *int { return &l.IO.ReadIOPS }),
+	limitOf("io.write_iops", minIOPS, maxIOPS, func(l *Limits) *int { return &l.IO.WriteIOPS }),
 	limitOf("nofile", 64, 1<<20, func(l *Limits) *int { return &l.NoFile }),
 	limitOf("disk", mebibyte, maxSize, func(l *Limits) *Bytes { return &l.Disk }),
 }

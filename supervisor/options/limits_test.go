@@ -45,7 +45,7 @@ func TestLimitsOfABlock(t *testing.T) {
 		"{cpu: 1024}":                   {CPU: 1024},
 		"{pids: 64, cpu_weight: 10000}": {PIDs: 64, CPUWeight: 10_000},
 		"{io: {read_bps: 4096}}":        {IO: options.IO{ReadBPS: 4096}},
-		"{io: {write_iops: 1}}":         {IO: options.IO{WriteIOPS: 1}},
+		"{io: {write_iops: 2}}":         {IO: options.IO{WriteIOPS: 2}},
 	} {
 		got, lints := parsed(t, "runtime:\n  limits: "+text)
 		assert.Empty(t, lints, text)
@@ -99,7 +99,7 @@ func TestLintsOfLimits(t *testing.T) {
 		{"weight above", "runtime: {limits: {cpu_weight: 10001}}", "1:32 field cpu_weight: expected an integer from 1 to 10000, got 10001"},
 		{"weight, a fraction", "runtime: {limits: {cpu_weight: 0.5}}", "1:32 field cpu_weight: expected integer, got number 0.5"},
 		{"pids below", "runtime: {limits: {pids: 63}}", "1:26 field pids: expected an integer from 64 to 1000000, got 63"},
-		{"iops, zero", "runtime: {limits: {io: {read_iops: 0}}}", "1:36 field read_iops: expected an integer from 1 to 1000000000, got 0"},
+		{"iops, zero", "runtime: {limits: {io: {read_iops: 0}}}", "1:36 field read_iops: expected an integer from 2 to 1000000000, got 0"},
 		{"files above", "runtime: {limits: {nofile: 1048577}}", "1:28 field nofile: expected an integer from 64 to 1048576, got 1048577"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestWithin(t *testing.T) {
 	assert.Equal(t, most, none.Within(every), "no swap, and the kernel's own weight, are within")
 
 	low := options.Limits{Memory: 64 * mib, CPU: 0.5, CPUWeight: 50, PIDs: 64, NoFile: 64, Disk: mib,
-		IO: options.IO{ReadBPS: 4096, WriteBPS: 4096, ReadIOPS: 1, WriteIOPS: 1}}
+		IO: options.IO{ReadBPS: 4096, WriteBPS: 4096, ReadIOPS: 2, WriteIOPS: 2}}
 	assert.Equal(t, low, every.Within(low), "no swap is permitted where only a memory is")
 	assert.Equal(t, low, none.Within(low), "the kernel's own weight is above")
 	assert.Equal(t, options.Limits{CPU: 0.5, PIDs: 64}, options.Limits{CPU: 4}.Within(options.Limits{CPU: 0.5, PIDs: 64}))
@@ -217,8 +217,8 @@ func TestFaults(t *testing.T) {
 		"pids is 1: it must be 64 to 1000000, or 0 for no limit",
 		"io.read_bps is 1: it must be 4KiB to 4PiB, or 0 for no limit",
 		"io.write_bps is 1: it must be 4KiB to 4PiB, or 0 for no limit",
-		"io.read_iops is -1: it must be 1 to 1000000000, or 0 for no limit",
-		"io.write_iops is 2000000000: it must be 1 to 1000000000, or 0 for no limit",
+		"io.read_iops is -1: it must be 2 to 1000000000, or 0 for no limit",
+		"io.write_iops is 2000000000: it must be 2 to 1000000000, or 0 for no limit",
 		"nofile is 1073741824: it must be 64 to 1048576, or 0 for no limit",
 		"disk is -1: it must be 1MiB to 4PiB, or 0 for no limit",
 	}, wrong.Faults())
