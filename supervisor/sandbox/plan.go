@@ -28,8 +28,8 @@ type Plan struct {
 	// WorkDir is the working directory. When it is empty it is the parent's;
 	// under Strict it is then the private root.
 	WorkDir string
-	// Cgroups are cgroup.procs files that the process writes itself into before
-	// anything else.
+	// Cgroups are files of cgroups (tasks or cgroup.procs) that the process writes
+	// itself into before anything else, from the thread that goes on.
 	Cgroups []string
 	// OOMScoreAdj is -1000 to 1000; 0 leaves it as it is. Lowering it needs
 	// CAP_SYS_RESOURCE.
