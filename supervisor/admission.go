@@ -152,10 +152,9 @@ func (s *Supervisor) admitAll(members []*member, absent []*stream) error {
 // force.
 func (s *Supervisor) settleAll(members []*member) {
 	for _, m := range members {
-		if m.stream == nil {
-			s.confiner.rooms.settle(m.id, 0)
-			continue
+		// What is not made takes nothing any more: its id was given back.
+		if m.stream != nil {
+			s.confiner.settle(m.id, m.stream.seen.Load())
 		}
-		s.confiner.settle(m.id, m.stream.seen.Load())
 	}
 }

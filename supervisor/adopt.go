@@ -71,6 +71,7 @@ func (s *Supervisor) clear(streams []*stream, keep []string) {
 	if err := s.confiner.sweep(keep); err != nil {
 		s.log.Warn("cgroups of an earlier supervisor's runners are left", zap.Error(err))
 	}
+	s.confiner.clean(s.cfg.DataDir, s.log)
 	s.dropAllStrayFiles()
 	close(s.cleared)
 	for _, st := range streams {
@@ -103,13 +104,13 @@ func (s *Supervisor) recallResources(stored store.State) error {
 }
 
 // recallSpec reads the config of a stored stream. One whose options this
-// version does not know any more runs with the default ones.
+// version does not know is not started: it would run without its limits.
 func (s *Supervisor) recallSpec(rec store.Stream) (spec, error) {
 	sp, err := specOf(rec.Definition)
 	var lint *LintError
 	switch {
 	case errors.As(err, &lint):
-		s.log.Error("the stream runs with default options: its own are not valid for this version",
+		s.log.Error("the stream cannot be started: its options are not valid for this version",
 			zap.String("stream", rec.ID), zap.Strings("lints", lint.Lints))
 		doc, err := document.Parse(rec.Config)
 		if err != nil {
@@ -120,7 +121,7 @@ func (s *Supervisor) recallSpec(rec store.Stream) (spec, error) {
 			return spec{}, err
 		}
 		defaults, _ := options.Parse(nil, options.Allowed{})
-		return spec{doc: doc, engine: engine, options: defaults, chilled: rec.Chilled, allowTests: rec.AllowTests}, nil
+		return spec{doc: doc, engine: engine, options: defaults, chilled: rec.Chilled, allowTests: rec.AllowTests, fault: "this version does not know its options: " + lint.Error()}, nil
 	case err != nil:
 		return spec{}, fmt.Errorf("stream %q: %w", rec.ID, err)
 	}
@@ -307,18 +308,6 @@ func (s *stream) goOn() {
 		}
 	case s.current != nil:
 		s.catchUpLimits()
-	}
-}
-
-// catchUpLimits gives an adopted runner the limits that the present server's
-// defaults and ceilings make.
-func (s *stream) catchUpLimits() {
-	_, err := s.relimit(s.life, s.current, s.sup.confiner.of(s.spec.options.Limits))
-	if errors.Is(err, errNeedsNewRunner) {
-		err = s.renew(s.life, s.sup.cfg.Timeouts.Stop)
-	}
-	if err != nil && s.life.Err() == nil {
-		s.log.Error("the stream runs on with the limits of the last supervisor", zap.Error(err))
 	}
 }
 

@@ -56,16 +56,24 @@ func (s *stream) update(ctx context.Context, revise func(spec) (revised, error),
 // updateOptions is for a spec whose runner can take the change while it runs. It
 // fails with errNeedsNewRunner, and has changed nothing, when it cannot.
 func (s *stream) updateOptions(ctx context.Context, to revised) error {
-	unlimit, err := s.relimit(ctx, s.current, s.sup.confiner.of(to.spec.options.Limits))
-	if err != nil {
+	inst := s.current
+	var limits *relimit
+	var err error
+	s.meanwhile(func() { limits, err = s.relimit(ctx, inst, s.sup.confiner.of(to.spec.options.Limits)) })
+	switch {
+	case s.current != inst:
+		// It has ended meanwhile.
+		return errNeedsNewRunner
+	case err != nil:
 		return err
 	}
 	back := s.take(to)
-	if err := s.sup.keep(s.revision-1, s.record(), s.runnerOf(s.current)); err != nil {
+	if err := s.sup.keep(s.revision-1, s.record(), s.runnerWith(inst, limits.to)); err != nil {
 		back()
-		unlimit()
+		limits.takeBack(ctx)
 		return err
 	}
+	limits.finish()
 	s.forgive()
 	s.publish()
 	return nil
@@ -210,11 +218,16 @@ func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration
 	to := revised{m.spec, store.OriginAPI}
 	defer s.settle()
 	if m.sameForEngine && s.current != nil {
-		_, err := s.relimit(ctx, s.current, s.sup.confiner.of(m.spec.options.Limits))
+		inst := s.current
+		var limits *relimit
+		var err error
+		s.meanwhile(func() { limits, err = s.relimit(ctx, inst, s.sup.confiner.of(m.spec.options.Limits)) })
 		switch {
+		case s.current != inst:
 		case err == nil:
+			limits.finish()
 			s.takeKept(to, m)
-			s.tryKeepRunner(s.current)
+			s.tryKeepRunner(inst)
 			s.forgive()
 			s.publish()
 			return nil

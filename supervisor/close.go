@@ -30,7 +30,7 @@ func (s *Supervisor) Close(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx), s.confiner.close())
+	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.confiner.close))
 }
 
 // Detach ends the supervisor and leaves every runner running, for the next
@@ -53,7 +53,7 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 		// Somebody still works on these streams: the end of the process ends that.
 		return errors.Join(errs...)
 	}
-	return errors.Join(s.handBack(ctx), s.confiner.unguide())
+	return s.handBack(ctx, s.confiner.unguide)
 }
 
 // Abandon is the end of a supervisor that could not begin to serve: runners
@@ -73,7 +73,7 @@ func (s *Supervisor) Abandon(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx), s.confiner.unguide())
+	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.confiner.unguide))
 }
 
 // keepFinals has the next supervisor know how the streams were left that have
@@ -99,14 +99,15 @@ func (s *Supervisor) closing() []*stream {
 }
 
 // handBack waits for what is still under way and gives the data folder back.
-func (s *Supervisor) handBack(ctx context.Context) error {
+// What the supervisor holds on the host is released before another may come.
+func (s *Supervisor) handBack(ctx context.Context, release func() error) error {
 	// A change of many streams may hold runners that are no stream's yet.
 	if err := s.bulk.Acquire(context.WithoutCancel(ctx), 1); err != nil {
 		return err
 	}
 	s.watchers.Wait()
 	s.hub.Close()
-	return errors.Join(s.store.Close(), s.dataDirLock.Close())
+	return errors.Join(s.store.Close(), release(), s.dataDirLock.Close())
 }
 
 // keepFinal has the next supervisor know how a stream was left. One that was

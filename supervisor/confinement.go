@@ -74,8 +74,10 @@ func (s *Supervisor) confinement(id string, opts options.Options, limits options
 		return out, fmt.Errorf("making the stream's folder: %w", err)
 	}
 	// A server with another profile may have had it before.
-	if err := folder.Own(s.streamDir(id), uid, gid); err != nil {
-		return out, fmt.Errorf("giving the stream its folder: %w", err)
+	for _, dir := range []string{s.streamDir(id), s.dataDir(id)} {
+		if err := folder.Own(dir, uid, gid); err != nil {
+			return out, fmt.Errorf("giving the stream its folder: %w", err)
+		}
 	}
 	return out, nil
 }

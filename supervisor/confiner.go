@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/shirou/gopsutil/v3/mem"
 	"go.uber.org/zap"
@@ -46,6 +47,7 @@ type confiner struct {
 	uids     *uidPool
 	table    *egress.Table
 	guarded  *egress.Policy
+	guarding atomic.Bool
 	mount    string
 	bind     []sandbox.PortRange
 	connect  []sandbox.PortRange
@@ -266,7 +268,11 @@ func (c *confiner) forget(id string) {
 // started in anything else is replaced.
 func (c *confiner) fingerprint() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", c.cfg))
-	return fmt.Sprintf("%s-%t-%s", c.cfg.Profile, c.hierarchy != nil, hex.EncodeToString(sum[:8]))
+	where := "none"
+	if c.hierarchy != nil {
+		where = fmt.Sprintf("v%d:%s", c.hierarchy.Version(), c.hierarchy.Path())
+	}
+	return fmt.Sprintf("%s-%s-%s", c.cfg.Profile, where, hex.EncodeToString(sum[:8]))
 }
 
 // sweep ends what is left in the cgroups of runners whose folders are not in
@@ -311,6 +317,17 @@ func parsePorts(text string) (sandbox.PortRange, error) {
 		return sandbox.PortRange{}, fmt.Errorf("%q is no port and no range of ports such as 9000-9010", text)
 	}
 	return sandbox.PortRange{First: uint16(first), Last: uint16(last)}, nil
+}
+
+// clean removes the rules that an earlier supervisor had for the streams of this
+// data folder, where this one has none. Who may not do so has none to remove.
+func (c *confiner) clean(dataDir string, log *zap.Logger) {
+	if c.table != nil || os.Geteuid() != 0 {
+		return
+	}
+	if err := egress.Open("penstock_" + instanceName(dataDir)).Remove(); err != nil {
+		log.Debug("rules of egress of an earlier server cannot be looked for", zap.Error(err))
+	}
 }
 
 // close gives back what the confiner holds outside of the process, once no

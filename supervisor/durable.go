@@ -11,6 +11,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/supervisor/folder"
+	"penstock/supervisor/options"
 	"penstock/supervisor/store"
 )
 
@@ -29,6 +30,11 @@ func (s *stream) runnerOf(inst *instance) *store.Runner {
 	if inst == nil {
 		return nil
 	}
+	return s.runnerWith(inst, inst.limits)
+}
+
+// runnerWith is runnerOf for an instance that is about to have other limits.
+func (s *stream) runnerWith(inst *instance, limits options.Limits) *store.Runner {
 	identity, err := inst.proc.Identity()
 	if err != nil {
 		s.log.Warn("the runner cannot be adopted by a later supervisor", zap.Int("pid", inst.proc.PID()), zap.Error(err))
@@ -41,7 +47,7 @@ func (s *stream) runnerOf(inst *instance) *store.Runner {
 		Revision: s.revision, Generation: inst.generation,
 		HTTPSocket: inst.httpSocket, Endpoints: inst.endpoints, Prefix: s.sup.cfg.PrefixStreamEndpoints,
 		StartedAt: inst.startedAt, Restarts: s.restarts, LastExit: s.lastExitRecord(),
-		Confinement: s.sup.confiner.fingerprint(), Limits: encodeLimits(inst.limits),
+		Confinement: s.sup.confiner.fingerprint(), Limits: encodeLimits(limits),
 	}
 }
 

@@ -1,7 +1,11 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
+	"time"
+
+	"go.uber.org/zap"
 
 	"penstock/supervisor/egress"
 	"penstock/supervisor/sandbox"
@@ -37,7 +41,41 @@ func (s *Supervisor) Guard(control, functions uint16) error {
 		return fmt.Errorf("putting the rules of isolation.egress into force: %w", err)
 	}
 	c.guarded = &policy
+	c.guarding.Store(true)
+	s.watchers.Go(func() { c.keepGuard(s.root, s.log) })
 	return nil
+}
+
+// guardInterval is how often the rules of egress are looked at.
+const guardInterval = 2 * time.Second
+
+// guards says whether the rules of egress are in force, as far as is known.
+func (c *confiner) guards() bool { return c.guarding.Load() }
+
+// keepGuard puts the rules of egress back that somebody else has removed: a
+// firewall that is loaded anew begins by flushing everything.
+func (c *confiner) keepGuard(ctx context.Context, log *zap.Logger) {
+	ticker := time.NewTicker(guardInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := c.table.Verify(*c.guarded)
+		if err == nil {
+			c.guarding.Store(true)
+			continue
+		}
+		c.guarding.Store(false)
+		log.Error("the rules of egress were not in force, and are put back", zap.Error(err))
+		if err := c.table.Apply(*c.guarded); err != nil {
+			log.Error("the rules of egress cannot be put back: streams are not bound by them", zap.Error(err))
+			continue
+		}
+		c.guarding.Store(true)
+	}
 }
 
 // unguide leads connections to the API nowhere from now on, for runners that go

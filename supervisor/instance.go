@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -116,6 +117,12 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		req.Chilled = true
 	}
 	limits := s.confiner.of(sp.options.Limits)
+	if err := s.confiner.check(limits); err != nil {
+		return nil, err
+	}
+	if sp.fault != "" {
+		return nil, &InvalidError{sp.fault}
+	}
 	proc, followed, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
@@ -124,6 +131,9 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	defer cancel()
 	identity, err := proc.Identify(limited)
 	var layers sandbox.Layers
+	if err == nil && filepath.Dir(prepared.HTTPSocket) != proc.Dir() {
+		err = fmt.Errorf("it names the socket %s, which is not in its folder", prepared.HTTPSocket)
+	}
 	if err == nil {
 		layers, err = s.inspect(proc)
 	}

@@ -91,10 +91,10 @@ type Sandbox struct {
 func (s *Supervisor) isolation(v *view) Isolation {
 	out := Isolation{Process: true, Profile: s.cfg.Isolation.Profile}
 	if v.current == nil {
-		out.Limits = s.confiner.shown(s.confiner.of(v.spec.options.Limits), nil)
+		out.Limits = s.confiner.shown(s.confiner.of(v.spec.options.Limits), false, nil)
 		return out
 	}
-	out.Limits = s.confiner.shown(v.limits, v.current.proc.Leaf())
+	out.Limits = s.confiner.shown(v.limits, true, v.current.proc.Leaf())
 	if out.Limits.DiskBytes > 0 {
 		out.Limits.DiskUsedBytes = v.current.watches.diskUsed()
 	}
@@ -102,7 +102,7 @@ func (s *Supervisor) isolation(v *view) Isolation {
 	l := v.current.layers
 	out.Sandbox = &Sandbox{
 		UID: l.UID, GID: l.GID, Capabilities: l.Capabilities, NoNewPrivs: l.NoNewPrivs, Seccomp: l.Seccomp,
-		Namespaces: append([]string{}, l.Namespaces...), PrivateRoot: strict, Egress: strict,
+		Namespaces: append([]string{}, l.Namespaces...), PrivateRoot: strict, Egress: s.confiner.guards(),
 		Exec:            !strict || len(s.cfg.Isolation.AllowExec) > 0,
 		ComponentPolicy: s.confiner.policies.DenyDangerous || len(s.confiner.policies.Classes) > 0,
 	}
@@ -113,7 +113,7 @@ func (s *Supervisor) isolation(v *view) Isolation {
 }
 
 // shown are limits for people.
-func (c *confiner) shown(l options.Limits, leaf *cgroup.Leaf) Limits {
+func (c *confiner) shown(l options.Limits, runs bool, leaf *cgroup.Leaf) Limits {
 	out := Limits{
 		Enforcement: NotEnforced, MemoryBytes: int64(l.Memory), SwapBytes: int64(l.Swap), CPU: l.CPU,
 		CPUWeight: l.CPUWeight, PIDs: l.PIDs, NoFile: l.NoFile, DiskBytes: int64(l.Disk),
@@ -123,7 +123,7 @@ func (c *confiner) shown(l options.Limits, leaf *cgroup.Leaf) Limits {
 	switch {
 	case l.Memory > 0 && !c.memoryInCgroup():
 		out.Enforcement = EnforcedByWatchdog
-	case inCgroup(l):
+	case inCgroup(l) && (leaf != nil || !runs && c.hierarchy != nil):
 		out.Enforcement = EnforcedByCgroup
 	}
 	if c.hierarchy != nil && leaf != nil {

@@ -140,7 +140,15 @@ func TestCloseMeetsACreation(t *testing.T) {
 
 		created, closed := make(chan error, 1), make(chan error, 1)
 		s.mu.Lock()
-		go func() { created <- s.createFrom(context.Background(), "a", sp, store.OriginAPI, ready, false) }()
+		go func() {
+			st, err := s.reserve(context.Background(), "a")
+			if err != nil {
+				ready.discard()
+				created <- err
+				return
+			}
+			created <- s.createIn(context.Background(), st, sp, store.OriginAPI, ready, false)
+		}()
 		time.Sleep(inVain)
 		go func() { closed <- s.Close(context.Background()) }()
 		time.Sleep(inVain)

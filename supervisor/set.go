@@ -27,6 +27,8 @@ type member struct {
 	unreverted uint64
 	// kept is the revision that the store has of the change.
 	kept uint64
+	// reserved holds the id of one that is to be created.
+	reserved *stream
 	// inst is the prepared runner; nil when an address it needs is in use
 	// until others have stopped.
 	inst *instance
@@ -84,7 +86,11 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		}
 	}
 
+	if err := s.reserveAll(ctx, members); err != nil {
+		return err
+	}
 	if err := s.admitAll(members, absent); err != nil {
+		s.discardAll(members)
 		return err
 	}
 	if err := s.prepareAll(ctx, members, s.resources.all()); err != nil {
@@ -222,10 +228,31 @@ func (s *Supervisor) discardAll(members []*member) {
 		if m.inst != nil {
 			m.inst.discard()
 		}
-		if m.stream == nil {
-			s.dropStrayFiles(m.id)
+		if m.reserved != nil {
+			s.unreserve(m.reserved)
 		}
 	})
+}
+
+// reserveAll takes the ids of the members that are to be created, so that no
+// other request makes them meanwhile. On an error none is taken.
+func (s *Supervisor) reserveAll(ctx context.Context, members []*member) error {
+	for _, m := range members {
+		if m.stream != nil {
+			continue
+		}
+		st, err := s.reserve(ctx, m.id)
+		if err != nil {
+			s.discardAll(members)
+			if errors.Is(err, ErrExists) {
+				// Somebody has made it since the set was looked through.
+				err = ErrConflict
+			}
+			return &SetError{Failures: map[string]error{m.id: err}}
+		}
+		m.reserved = st
+	}
+	return nil
 }
 
 // stored is the revision that the store has of the member's stream.
@@ -290,10 +317,13 @@ func (s *Supervisor) applyMember(ctx context.Context, m *member, timeout time.Du
 		if m.inst != nil {
 			m.inst.discard()
 		}
+		if m.reserved != nil {
+			s.unreserve(m.reserved)
+		}
 		return m.err
 	}
 	if m.stream == nil {
-		return s.createFrom(ctx, m.id, m.spec, store.OriginAPI, m.inst, true)
+		return s.createIn(ctx, m.reserved, m.spec, store.OriginAPI, m.inst, true)
 	}
 	return m.hand(ctx, func(ctx context.Context) error { return m.stream.applyKept(ctx, m, timeout) })
 }

@@ -22,6 +22,8 @@ type spec struct {
 	options    options.Options
 	chilled    bool
 	allowTests bool
+	// fault says why a stored config cannot be started any more.
+	fault string
 }
 
 // newSpec takes a config apart, within what the operator allows. What is wrong with the supervisor's part is a

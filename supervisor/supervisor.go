@@ -195,23 +195,20 @@ func (s *Supervisor) Create(ctx context.Context, id string, doc *document.Docume
 		return err
 	}
 	begun := time.Now()
-	if err := s.createFrom(ctx, id, sp, orAPI(ch.origin), nil, false); err != nil {
+	st, err := s.reserve(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := s.createIn(ctx, st, sp, orAPI(ch.origin), nil, false); err != nil {
 		return err
 	}
 	s.telemetry.Created(time.Since(begun))
 	return nil
 }
 
-// createFrom makes a stream, of an instance where that is prepared already.
-// With kept the store has the stream.
-func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, origin store.Origin, ready *instance, kept bool) error {
-	st, err := s.reserve(ctx, id)
-	if err != nil {
-		if ready != nil {
-			ready.discard()
-		}
-		return err
-	}
+// createIn makes the stream of an id that was reserved for it, of an instance
+// where that is prepared already. With kept the store has the stream.
+func (s *Supervisor) createIn(ctx context.Context, st *stream, sp spec, origin store.Origin, ready *instance, kept bool) error {
 	// The actor has nothing else to do yet and takes it at once; were it not to,
 	// the id would stay taken.
 	wait, err := st.submit(context.Background(), func(ctx context.Context) error {
@@ -224,6 +221,21 @@ func (s *Supervisor) createFrom(ctx context.Context, id string, sp spec, origin 
 		return err
 	}
 	return wait(ctx)
+}
+
+// unreserve gives an id back that was reserved for a stream which is not made.
+func (s *Supervisor) unreserve(st *stream) {
+	done := make(chan struct{})
+	st.tell(func() {
+		defer close(done)
+		defer close(st.born)
+		st.state = StateStopped
+		s.forget(st, true)
+	})
+	select {
+	case <-done:
+	case <-st.gone:
+	}
 }
 
 // reserve takes an id for a new stream. While another request is creating it,

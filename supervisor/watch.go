@@ -82,3 +82,25 @@ func (w *watches) diskUsed() int64 {
 	}
 	return w.disk.Used()
 }
+
+// rewatch has the watches of an instance look for other limits.
+func (s *Supervisor) rewatch(id string, inst *instance, to options.Limits) {
+	w := inst.watches
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	switch {
+	case w.memory != nil:
+		w.memory.SetLimit(uint64(to.Memory))
+	case !s.confiner.memoryInCgroup() && to.Memory > 0:
+		w.memory = s.watchMemory(inst.proc, to)
+	}
+	switch {
+	case w.disk != nil:
+		w.disk.SetLimit(int64(to.Disk) + s.logsRoom())
+	case to.Disk > 0:
+		w.disk = s.watchDisk(inst.proc, id, to)
+	}
+}

@@ -53,6 +53,22 @@ func (t *Table) Apply(p Policy) error {
 	return t.verify(conn, chains)
 }
 
+// Verify says whether the kernel has exactly the rules that enforce the policy:
+// another program may have removed them. It needs CAP_NET_ADMIN.
+func (t *Table) Verify(p Policy) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	defer conn.CloseLasting() //nolint:errcheck // Nothing is written by closing it.
+	return t.verify(conn, ruleset(p))
+}
+
 // Remove takes all rules away. It returns nil when there are none.
 func (t *Table) Remove() error {
 	t.mu.Lock()

@@ -18,5 +18,8 @@ func Open(string) *Table { return &Table{} }
 // Apply refuses: nothing here could enforce the policy.
 func (*Table) Apply(Policy) error { return errUnsupported }
 
+// Verify refuses as Apply does.
+func (*Table) Verify(Policy) error { return errUnsupported }
+
 // Remove returns nil: there is nothing to remove.
 func (*Table) Remove() error { return nil }

@@ -6,20 +6,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Restrict changes how many files the process may open and how large one may
-// become, in bytes; 0 leaves either as it is. Nothing can be raised above what
-// the process was started with, unless the supervisor may do so.
-func (p *Process) Restrict(files, fileSize uint64) error {
+// Restrictable says whether Restrict would be possible.
+func (p *Process) Restrictable(files, fileSize uint64) error {
 	for resource, limit := range map[int]uint64{unix.RLIMIT_NOFILE: files, unix.RLIMIT_FSIZE: fileSize} {
-		if limit == 0 {
-			continue
-		}
 		var old unix.Rlimit
 		if err := unix.Prlimit(p.PID(), resource, nil, &old); err != nil {
 			return fmt.Errorf("reading the limits of process %d: %w", p.PID(), err)
 		}
 		if limit > old.Max {
 			return fmt.Errorf("process %d cannot be given a limit of %d above its hard limit of %d", p.PID(), limit, old.Max)
+		}
+	}
+	return nil
+}
+
+// Restrict changes how many files the process may open and how large one may
+// become, in bytes; 0 leaves either as it is. Nothing can be raised above what
+// the process was started with, unless the supervisor may do so.
+func (p *Process) Restrict(files, fileSize uint64) error {
+	if err := p.Restrictable(files, fileSize); err != nil {
+		return err
+	}
+	for resource, limit := range map[int]uint64{unix.RLIMIT_NOFILE: files, unix.RLIMIT_FSIZE: fileSize} {
+		if limit == 0 {
+			continue
 		}
 		if err := unix.Prlimit(p.PID(), resource, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
 			return fmt.Errorf("changing the limits of process %d: %w", p.PID(), err)

@@ -4,6 +4,9 @@ package process
 
 import "errors"
 
+// Restrictable says whether Restrict would be possible.
+func (p *Process) Restrictable(files, fileSize uint64) error { return p.Restrict(files, fileSize) }
+
 // Restrict is not possible: only Linux changes the limits of another process.
 func (p *Process) Restrict(files, fileSize uint64) error {
 	if files == 0 && fileSize == 0 {

@@ -259,7 +259,8 @@ var fileAttempts = []attempt{
 	{"list /", func(world) error { _, err := os.ReadDir("/"); return err }, "ok", "ok", "EACCES"},
 	{"list /etc", func(world) error { _, err := os.ReadDir("/etc"); return err }, "ok", "ok", "EACCES"},
 	{"read /proc/kallsyms", func(world) error { return read("/proc/kallsyms") }, "-", "-", "ENOENT"},
-	{"write to /proc/sys", func(world) error { return write("/proc/sys/kernel/hostname") }, "ok", "ok", "ENOENT"},
+	{"write to /proc/sys", func(world) error { return write("/proc/sys/kernel/hostname") }, "ok", "EROFS", "ENOENT"},
+	{"open a cgroup to write", func(world) error { return openCgroup() }, "ok", "EROFS", "ENOENT"},
 	{"write a process's oom_score_adj", func(world) error { return write("/proc/self/oom_score_adj") }, "ok", "ok", "EACCES"},
 	{"list /sys", func(world) error { _, err := os.ReadDir("/sys"); return err }, "ok", "ok", "ENOENT"},
 	{"open /dev/kmsg", func(world) error { return write("/dev/kmsg") }, "ok", "ok", "ENOENT"},
@@ -312,4 +313,20 @@ var fileAttempts = []attempt{
 	{"read an inherited file", func(w world) error {
 		return call(unix.SYS_FSTAT, uintptr(w.Inherited), uintptr(unsafe.Pointer(&unix.Stat_t{})))
 	}, "ok", "EBADF", "EBADF"},
+}
+
+// openCgroup opens the file of a cgroup that decides who is in it, of whatever
+// version is mounted.
+func openCgroup() error {
+	for _, path := range []string{"/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/pids/cgroup.procs"} {
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return file.Close()
+	}
+	return unix.ENOENT
 }

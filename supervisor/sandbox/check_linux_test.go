@@ -90,7 +90,7 @@ func TestInspect(t *testing.T) {
 	locked.Lock = true
 	layers, err := Inspect(startServer(t, locked).Pid)
 	require.NoError(t, err)
-	assert.Equal(t, Layers{UID: here.UID, GID: here.GID, NoNewPrivs: true, Seccomp: true, LandlockABI: here.LandlockABI}, layers)
+	assert.Equal(t, Layers{UID: here.UID, GID: here.GID, NoNewPrivs: true, Seccomp: true, Namespaces: []string{"mnt"}, LandlockABI: here.LandlockABI}, layers)
 
 	layers, err = Inspect(startServer(t, strictPlan(t, "serve", "wait")).Pid)
 	require.NoError(t, err)

@@ -30,6 +30,7 @@ func (p Plan) Command(launcher string) (cmd *exec.Cmd, done func(), err error) {
 	if err := p.check(); err != nil {
 		return nil, nil, fmt.Errorf("planning the start of %s: %w", p.Program, err)
 	}
+	p.Shield = p.shields()
 	text, err := json.Marshal(p)
 	if err != nil {
 		return nil, nil, fmt.Errorf("planning the start of %s: %w", p.Program, err)
@@ -51,8 +52,11 @@ func (p Plan) Command(launcher string) (cmd *exec.Cmd, done func(), err error) {
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.ExtraFiles = []*os.File{plan}
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if p.Strict != nil {
+	switch {
+	case p.Strict != nil:
 		cmd.SysProcAttr.Cloneflags = namespaces
+	case p.Shield:
+		cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWNS
 	}
 	return cmd, func() { _ = plan.Close() }, nil
 }

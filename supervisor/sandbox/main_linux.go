@@ -44,6 +44,12 @@ func launch() error {
 	if err := adjustOOM(plan.OOMScoreAdj); err != nil {
 		return err
 	}
+	// Anybody but root has no way to change them.
+	if plan.Shield && os.Geteuid() == 0 {
+		if err := shield(); err != nil {
+			return err
+		}
+	}
 	var access []grant
 	if plan.Strict != nil {
 		if access, err = enterRoot(plan); err != nil {

@@ -48,6 +48,9 @@ type Plan struct {
 	// Strict adds a user and a root of its own; nil is without. It implies Lock
 	// and needs root.
 	Strict *Strict
+	// Shield is set by Command: a locked program of root gets a mount namespace in
+	// which the kernel's settings are read-only.
+	Shield bool
 }
 
 // Strict is the sandbox of a program that is not trusted.
