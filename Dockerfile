@@ -1,14 +1,33 @@
-# The image of Penstock: two static binaries and what they read, nothing else.
+# The image of Penstock: three static binaries and what they read, nothing else.
+#
+# By default it is a host for streams of people who do not trust each other:
+# configs/hardened.yaml, the profile strict. Whatever confines streams has to be
+# allowed to do so, and that is more than a container has by itself:
 #
 #   docker build --build-arg VERSION=v0.1.0 -t penstock .
 #   docker run -p 4195:4195 -v penstock:/var/lib/penstock \
-#     --mount type=bind,src=$PWD/token,dst=/run/secrets/penstock_token,readonly penstock
+#     --mount type=bind,src=$PWD/token,dst=/run/secrets/penstock_token,readonly \
+#     --cap-drop ALL --cap-add SYS_ADMIN --cap-add SETUID --cap-add SETGID \
+#     --cap-add SETPCAP --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER \
+#     --cap-add KILL --cap-add SYS_PTRACE --cap-add NET_ADMIN \
+#     --cap-add SYS_RESOURCE --security-opt seccomp=unconfined \
+#     --security-opt apparmor=unconfined --security-opt writable-cgroups=true \
+#     penstock
+#
+# docs/operations.md says what each flag is for, and what an engine without
+# writable-cgroups takes instead. With nothing of all that, for one's own
+# streams, which then share one user and have no limits but the container's:
+#
+#   docker run -p 4195:4195 -v penstock:/var/lib/penstock --user 65532:65532 \
+#     --mount type=bind,src=$PWD/token,dst=/run/secrets/penstock_token,readonly \
+#     penstock serve --isolation standard --listen 0.0.0.0:4195 \
+#     --data-dir /var/lib/penstock --set http.auth.token_file=/run/secrets/penstock_token
 #
 # It listens on every address of the container, which Penstock does only with
-# a bearer token: mount a file that holds one, readable for uid 65532, at
-# /run/secrets/penstock_token. Clients send `Authorization: Bearer TOKEN`.
-# Stream files and other flags go after the image's name, with the whole
-# command, as in `docker run … penstock serve --listen … /streams`.
+# a bearer token: mount a file that holds one at /run/secrets/penstock_token,
+# readable for uid 65532 where that is the user. Clients send `Authorization:
+# Bearer TOKEN`. Stream files and other flags go after the image's name, with
+# the whole command.
 
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates make tzdata
@@ -30,15 +49,18 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /usr/share/zoneinfo /usr/share/zoneinfo
 COPY --from=build /out/bin/penstock /usr/local/bin/penstock
+COPY --from=build /out/bin/penstock-launch /usr/local/bin/penstock-launch
 COPY --from=build /out/bin/penstock-runner /usr/local/bin/penstock-runner
+COPY configs/hardened.yaml /etc/penstock/penstock.yaml
 COPY LICENSE THIRD_PARTY_LICENSES.md /usr/share/doc/penstock/
 COPY --from=build /out/licenses /usr/share/doc/penstock/licenses
 COPY --from=build --chown=65532:65532 /out/tmp /tmp
 COPY --from=build --chown=65532:65532 /out/data /var/lib/penstock
-USER 65532:65532
+# Root, so that every stream can have a user of its own.
+USER 0:0
 VOLUME /var/lib/penstock
 EXPOSE 4195
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/usr/local/bin/penstock", "healthcheck"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/penstock"]
-CMD ["serve", "--listen", "0.0.0.0:4195", "--data-dir", "/var/lib/penstock", "--set", "http.auth.token_file=/run/secrets/penstock_token"]
+CMD ["serve", "--config", "/etc/penstock/penstock.yaml", "--listen", "0.0.0.0:4195", "--data-dir", "/var/lib/penstock", "--set", "http.auth.token_file=/run/secrets/penstock_token"]

@@ -14,36 +14,43 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// record is what the store has of one runner. Its keys are those of
-// supervisor/store's Runner.
+// record is what the store has of one runner or stream. Its keys are those of
+// supervisor/store's types.
 type record map[string]any
 
 // amendRunner changes what the store says of a stream's runner; a change to
-// nil takes the runner out. No supervisor may run. What is written is valid in
-// itself: the store's own checks are not what the tests of adoption are about.
+// nil takes the runner out. No supervisor may run.
 func (r *restartable) amendRunner(t testing.TB, id string, change func(record) record) {
+	t.Helper()
+	r.amend(t, "runners", id, change)
+}
+
+// amend changes an entry of the store; a change to nil takes it out. What is
+// written is valid in itself: the store's own checks are not what the tests that
+// use this are about.
+func (r *restartable) amend(t testing.TB, bucketName, id string, change func(record) record) {
 	t.Helper()
 	db, err := bolt.Open(filepath.Join(r.DataDir, "state.db"), 0o600, &bolt.Options{Timeout: 5 * time.Second})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket([]byte("runners"))
+		bucket := tx.Bucket([]byte(bucketName))
 		before := bytes.Clone(bucket.Get([]byte(id)))
-		require.NotEmpty(t, before, "the store has no runner of %s", id)
+		require.NotEmpty(t, before, "the store has no %s in %s", id, bucketName)
 		rec := record{}
 		decoder := json.NewDecoder(bytes.NewReader(before))
 		// A start time is kept to the tick, a time to the nanosecond.
 		decoder.UseNumber()
 		require.NoError(t, decoder.Decode(&rec))
 		sums := readContents(t, tx)
-		sums.Sum -= entrySum("runners", id, before)
+		sums.Sum -= entrySum(bucketName, id, before)
 		if rec = change(rec); rec == nil {
 			sums.Entries--
 			return firstError(bucket.Delete([]byte(id)), sums.write(tx))
 		}
 		after, err := json.Marshal(rec)
 		require.NoError(t, err)
-		sums.Sum += entrySum("runners", id, after)
+		sums.Sum += entrySum(bucketName, id, after)
 		return firstError(bucket.Put([]byte(id), after), sums.write(tx))
 	}))
 }

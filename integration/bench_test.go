@@ -44,6 +44,25 @@ func TestBench(t *testing.T) {
 		Recovery []row
 		Fleet    []row
 		Control  []row
+		Noise    struct {
+			LeftOut string `json:"left_out"`
+			Rows    []struct {
+				Setup, Neighbours string
+				P99               float64 `json:"p99_ms"`
+				Ratio             float64
+			}
+		}
+		Cost struct {
+			LeftOut string `json:"left_out"`
+			Rows    []struct {
+				Measure string
+				None    float64
+				Others  []struct {
+					Profile string
+					Value   float64
+				}
+			}
+		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(readText(t, file)), &figures))
 	assert.Positive(t, figures.Machine.Cores)
@@ -64,6 +83,34 @@ func TestBench(t *testing.T) {
 	}
 	for _, word := range []string{"create", "p50", "p99", "PSS", "requests", "CPU", "SIGKILL", "adopted", "scrape"} {
 		assert.Contains(t, measures.String(), word, "what `make bench` is to print")
+	}
+
+	setups, profiles := 3, []string{"standard", "strict"}
+	if os.Geteuid() != 0 {
+		setups, profiles = 2, []string{"standard"}
+	}
+	for _, left := range []string{figures.Noise.LeftOut, figures.Cost.LeftOut} {
+		assert.Equal(t, os.Geteuid() == 0, left == "", left)
+		assert.Contains(t, stdout.String(), left)
+	}
+	const crowds = 5 // nobody, three neighbours, and these together
+	assert.Len(t, figures.Noise.Rows, setups*crowds)
+	for _, r := range figures.Noise.Rows {
+		assert.Positive(t, r.P99, "%s, beside %s", r.Setup, r.Neighbours)
+		assert.Positive(t, r.Ratio, "%s, beside %s", r.Setup, r.Neighbours)
+		assert.Contains(t, stdout.String(), "- "+r.Setup+": at worst ")
+		assert.Contains(t, stdout.String(), "| "+r.Neighbours+" |")
+	}
+	assert.NotEmpty(t, figures.Cost.Rows)
+	for _, r := range figures.Cost.Rows {
+		assert.Positive(t, r.None, r.Measure)
+		assert.Contains(t, stdout.String(), "| "+r.Measure+" |")
+		var names []string
+		for _, p := range r.Others {
+			assert.Positive(t, p.Value, "%s of %s", r.Measure, p.Profile)
+			names = append(names, p.Profile)
+		}
+		assert.Equal(t, profiles, names, r.Measure)
 	}
 
 	assert.Empty(t, mentioning(temp), "processes that outlived the benchmark")

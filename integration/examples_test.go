@@ -32,6 +32,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"caching":   driveCaching,
 	"files":     driveFiles,
 	"heartbeat": driveHeartbeat,
+	"limited":   driveLimited,
 	"queue":     driveQueue,
 	"router":    driveRouter,
 	"uppercase": driveUppercase,
@@ -122,7 +123,7 @@ func TestExamples(t *testing.T) {
 
 // makeRun types `make run` at a terminal. The Makefile's recipe runs as it is,
 // except that the binaries are there already, and that the server is told
-// another port and another data folder than the recipe's.
+// another port, another data folder and another cgroup than the recipe's.
 func makeRun(t *testing.T) (*exampleRun, *terminal) {
 	t.Helper()
 	bin, err := product()
@@ -131,7 +132,8 @@ func makeRun(t *testing.T) (*exampleRun, *terminal) {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	run := &exampleRun{client: newClient(""), temp: t.TempDir(), data: filepath.Join(dir, "data")}
-	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" --listen 127.0.0.1:0 --data-dir %s --runner %s\n", bin.Penstock, run.data, bin.Runner)
+	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" --listen 127.0.0.1:0 --data-dir %s --runner %s --set limits.cgroup_parent=%s\n",
+		bin.Penstock, run.data, bin.Runner, cgroupParent())
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "penstock"), []byte(wrapper), 0o700))
 	cmd := exec.Command("make", "run", "GO=true", "BIN="+dir)
 	cmd.Dir = repo
@@ -234,6 +236,32 @@ func driveHeartbeat(t *testing.T, run *exampleRun, told []string) {
 	require.NoError(t, err)
 	require.Len(t, logs, 1)
 	assert.Contains(t, readText(t, logs[0]), "beat 1 of "+host)
+}
+
+func driveLimited(t *testing.T, run *exampleRun, told []string) {
+	require.Len(t, told, 3)
+	assert.JSONEq(t, `{"bytes":1000}`, told[0])
+	assert.NotContains(t, told[1], "bytes", "half a gigabyte fits into 64 MiB")
+	await(t, changeTimeout, "the runner after the one that was killed", func() error {
+		var s struct {
+			State    string
+			Restarts int
+			LastExit *struct {
+				Reason string
+				Limit  int64 `json:"limit_bytes"`
+			} `json:"last_exit"`
+		}
+		run.getJSON(t, "/streams/limited/status", &s)
+		if s.State != "running" || s.LastExit == nil {
+			return fmt.Errorf("it is %+v", s)
+		}
+		assert.Equal(t, "oom", s.LastExit.Reason)
+		assert.EqualValues(t, 64<<20, s.LastExit.Limit)
+		assert.Equal(t, 1, s.Restarts)
+		return nil
+	})
+	assert.Equal(t, "NEIGHBOUR", run.expect(t, http.StatusOK, http.MethodPost, "/uppercase/post", "neighbour").Text())
+	assert.JSONEq(t, `{"bytes":7}`, run.expect(t, http.StatusOK, http.MethodPost, "/limited/post", "7").Text())
 }
 
 func driveQueue(t *testing.T, run *exampleRun, told []string) {

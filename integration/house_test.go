@@ -22,7 +22,7 @@ const repo = ".."
 
 func TestMakeHelpListsEveryTarget(t *testing.T) {
 	help := runIn(t, repo, nil, "make", "help")
-	for _, target := range []string{"build", "run", "test", "check", "bench", "chaos", "proto", "clean", "fuzz", "licenses", "tools"} {
+	for _, target := range []string{"build", "run", "test", "check", "bench", "chaos", "test-cgroup2", "proto", "clean", "fuzz", "licenses", "tools"} {
 		assert.Regexp(t, `(?m)^  make `+target+` +\S`, help)
 	}
 	assert.Equal(t, help, runIn(t, repo, nil, "make"), "make without a target is make help")
@@ -114,7 +114,11 @@ func TestDockerfile(t *testing.T) {
 	}
 	assert.Contains(t, command, final.one(t, "VOLUME"), "the data folder is the volume")
 	assert.Contains(t, command, "0.0.0.0:"+final.one(t, "EXPOSE"))
-	assert.NotRegexp(t, `^(0|root)\b`, final.one(t, "USER"))
+	// Root, to be strict: to give every stream a user of its own.
+	assert.Equal(t, "0:0", final.one(t, "USER"))
+	config := slices.Index(command, "--config") + 1
+	require.Positive(t, config)
+	assert.Contains(t, readText(t, held[command[config]]), "\n  profile: strict\n")
 }
 
 // assertStatic fails when a binary needs a loader or a shared library, neither

@@ -70,10 +70,12 @@ type client struct {
 	http *http.Client
 }
 
-func newClient(base string) *client {
+func newClient(base string) *client { return newClientIn(host{}, base) }
+
+func newClientIn(where place, base string) *client {
 	return &client{Base: base, http: &http.Client{
 		// DisableCompression has the answers arrive as they were sent.
-		Transport: &http.Transport{DisableCompression: true},
+		Transport: &http.Transport{DisableCompression: true, DialContext: where.dial},
 		Timeout:   requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse

@@ -19,6 +19,9 @@ const loadTimeout = 5 * time.Second
 // load is a set of loops that ask again and again, each from a warm connection
 // of its own, until stop. Every request counts.
 type load struct {
+	// where the requests are sent from; to be set before the first loop, if it
+	// is not the host.
+	where    place
 	stopping chan struct{}
 	loops    sync.WaitGroup
 
@@ -28,7 +31,7 @@ type load struct {
 }
 
 func newLoad(t testing.TB) *load {
-	l := &load{stopping: make(chan struct{})}
+	l := &load{where: host{}, stopping: make(chan struct{})}
 	t.Cleanup(l.stop)
 	return l
 }
@@ -43,7 +46,7 @@ func (l *load) echo(base, id, tag string, every time.Duration) {
 // loop calls ask every so often, with the number of the call.
 func (l *load) loop(base string, every time.Duration, ask func(ctx context.Context, c *client, n int) error) {
 	l.loops.Go(func() {
-		c := newClient(base)
+		c := newClientIn(l.where, base)
 		defer c.close()
 		tick := time.NewTicker(every)
 		defer tick.Stop()

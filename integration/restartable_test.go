@@ -29,11 +29,19 @@ type restartable struct {
 	DataDir string
 	// Penstock and Runner are the binaries the next start uses.
 	Penstock, Runner string
+
+	where place
 }
 
 // newRestartable prepares a supervisor with the shipped binaries. Nothing runs
 // before start.
 func newRestartable(t testing.TB) *restartable {
+	t.Helper()
+	return newRestartableIn(t, host{})
+}
+
+// newRestartableIn is newRestartable in another place.
+func newRestartableIn(t testing.TB, where place) *restartable {
 	t.Helper()
 	bin, err := product()
 	require.NoError(t, err)
@@ -42,9 +50,9 @@ func newRestartable(t testing.TB) *restartable {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	r := &restartable{
-		server:   &server{client: newClient(fmt.Sprintf("http://127.0.0.1:%d", lastingPort(t))), LogFile: filepath.Join(dir, "log")},
+		server:   &server{client: newClientIn(where, fmt.Sprintf("http://127.0.0.1:%d", lastingPort(t))), LogFile: filepath.Join(dir, "log")},
 		DataDir:  filepath.Join(dir, "data"),
-		Penstock: bin.Penstock, Runner: bin.Runner,
+		Penstock: bin.Penstock, Runner: bin.Runner, where: where,
 	}
 	t.Cleanup(func() { r.end(t) })
 	return r
@@ -75,9 +83,10 @@ func (r *restartable) exec(args ...string) error {
 	s.cmd = exec.Command(r.Penstock, append([]string{
 		"serve", "--listen", strings.TrimPrefix(r.Base, "http://"), "--data-dir", r.DataDir,
 		"--runner", r.Runner, "--log-level", "debug", "--set", "orphan_timeout=1h",
+		"--set", "limits.cgroup_parent=" + cgroupParent(),
 	}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
+	if err := r.where.start(s.cmd); err != nil {
 		return err
 	}
 	s.PID = s.cmd.Process.Pid

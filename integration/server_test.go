@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -55,6 +56,28 @@ type penstock struct {
 // data directory of its own. args are appended: further flags, stream files.
 func startPenstock(t testing.TB, args ...string) *penstock {
 	t.Helper()
+	return startPenstockIn(t, host{}, args...)
+}
+
+// place is where a process is started and reached.
+type place interface {
+	start(cmd *exec.Cmd) error
+	dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// host is the place where the tests themselves run.
+type host struct{}
+
+func (host) start(cmd *exec.Cmd) error { return cmd.Start() }
+
+func (host) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, network, address)
+}
+
+// startPenstockIn is startPenstock in another place.
+func startPenstockIn(t testing.TB, where place, args ...string) *penstock {
+	t.Helper()
 	bin, err := product()
 	require.NoError(t, err)
 	// Not t.TempDir: its long path would not leave room for socket names.
@@ -64,9 +87,10 @@ func startPenstock(t testing.TB, args ...string) *penstock {
 
 	addrFile := filepath.Join(dir, "address")
 	p := &penstock{DataDir: filepath.Join(dir, "data")}
-	p.server, err = startServer(t, bin.Penstock, append([]string{
+	p.server, err = startServerIn(t, where, bin.Penstock, append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
 		"--data-dir", p.DataDir, "--runner", bin.Runner, "--log-level", "debug",
+		"--set", "limits.cgroup_parent=" + cgroupParent(),
 	}, args...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.stop(t) })
@@ -159,15 +183,20 @@ func startReference(t testing.TB, args ...string) *server {
 // the test fails. It says nothing about whether the server listens.
 func startServer(t testing.TB, bin string, args ...string) (*server, error) {
 	t.Helper()
+	return startServerIn(t, host{}, bin, args...)
+}
+
+func startServerIn(t testing.TB, where place, bin string, args ...string) (*server, error) {
+	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), filepath.Base(bin)+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s := &server{client: newClient(""), LogFile: log.Name(), exited: make(chan struct{})}
+	s := &server{client: newClientIn(where, ""), LogFile: log.Name(), exited: make(chan struct{})}
 	s.cmd = exec.Command(bin, args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
+	if err := where.start(s.cmd); err != nil {
 		return nil, err
 	}
 	s.PID = s.cmd.Process.Pid

@@ -23,7 +23,7 @@ func buildVersion(t *testing.T, dir, version string) {
 	ctx, cancel := context.WithTimeout(t.Context(), buildTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+string(filepath.Separator),
-		"-ldflags", "-X main.version="+version, "penstock/cmd/penstock", "penstock/cmd/penstock-runner")
+		"-ldflags", "-X main.version="+version, "penstock/cmd/penstock", "penstock/cmd/penstock-launch", "penstock/cmd/penstock-runner")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

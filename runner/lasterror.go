@@ -17,7 +17,9 @@ const pathKey = "path"
 
 // lastError keeps the last error of a log: a component that fails again and
 // again says so nowhere else.
-type lastError struct{ line atomic.Pointer[rpc.LoggedError] }
+type lastError struct {
+	line atomic.Pointer[rpc.LoggedError]
+}
 
 // note keeps a line, of a logger with those attributes.
 func (l *lastError) note(r slog.Record, attrs []slog.Attr) {

@@ -55,42 +55,56 @@ type confiner struct {
 	policies rpc.ComponentPolicy
 }
 
-// newConfiner finds out what there is. It fails when the configured profile is
-// not possible here.
-func newConfiner(cfg Config, log *zap.Logger) (*confiner, error) {
+// newConfiner finds out whether the configured profile is possible here, and
+// fails when it is not. It changes nothing on the host.
+func newConfiner(cfg Config) (*confiner, error) {
 	c := &confiner{cfg: cfg.Isolation, limits: cfg.Limits, policies: componentPolicy(cfg.Isolation)}
 	c.allowed = options.Allowed{Ceiling: cfg.Limits.Max}
 	if err := c.findLauncher(); err != nil {
 		return nil, err
 	}
-	c.hierarchy, c.noCgroup = cgroup.Open(cgroup.Config{
-		Parent: cfg.Limits.CgroupParent, Name: instanceName(cfg.DataDir), Paths: ioPaths(cfg),
-	})
-	if c.noCgroup != nil {
-		if !errors.Is(c.noCgroup, cgroup.ErrUnavailable) || cfg.Limits.CgroupParent != "" {
-			return nil, fmt.Errorf("limits: %w", c.noCgroup)
+	switch c.cfg.Profile {
+	case ProfileStrict:
+		if err := egress.Check(); err != nil {
+			return nil, fmt.Errorf("isolation.profile strict is not possible here: %w", err)
 		}
-		log.Info("no cgroup can be written: a watchdog looks after memory limits", zap.Error(c.noCgroup))
-	}
-	if err := c.check(cfg.Limits.Default.Within(cfg.Limits.Max)); err != nil {
-		return nil, fmt.Errorf("limits.default and limits.max: %w", err)
-	}
-	total, err := c.hostMemory()
-	if err != nil {
-		return nil, err
-	}
-	c.rooms = newLedger(total, cfg.Limits.HostMemoryShare)
-	if cfg.Isolation.Profile == ProfileStandard && sandbox.Supported() && os.Geteuid() == 0 {
+	case ProfileStandard:
+		if !sandbox.Supported() || os.Geteuid() != 0 {
+			break
+		}
 		for _, path := range []string{filepath.Join(cfg.DataDir, "run", "any"), cfg.Runner} {
 			if err := enterable(path); err != nil {
 				return nil, err
 			}
 		}
+	case ProfileNone:
 	}
+	return c, nil
+}
+
+// open makes ready what there is on the host for all streams.
+func (c *confiner) open(cfg Config, log *zap.Logger) error {
+	c.hierarchy, c.noCgroup = cgroup.Open(cgroup.Config{
+		Parent: cfg.Limits.CgroupParent, Name: instanceName(cfg.DataDir), Paths: ioPaths(cfg),
+	})
+	if c.noCgroup != nil {
+		if !errors.Is(c.noCgroup, cgroup.ErrUnavailable) || cfg.Limits.CgroupParent != "" {
+			return fmt.Errorf("limits: %w", c.noCgroup)
+		}
+		log.Info("no cgroup can be written: a watchdog looks after memory limits", zap.Error(c.noCgroup))
+	}
+	if err := c.check(cfg.Limits.Default.Within(cfg.Limits.Max)); err != nil {
+		return fmt.Errorf("limits.default and limits.max: %w", err)
+	}
+	total, err := c.hostMemory()
+	if err != nil {
+		return err
+	}
+	c.rooms = newLedger(total, cfg.Limits.HostMemoryShare)
 	if cfg.Isolation.Profile != ProfileStrict {
-		return c, nil
+		return nil
 	}
-	return c, c.beStrict(cfg)
+	return c.beStrict(cfg)
 }
 
 // findLauncher finds penstock-launch, and whether it can do what the profile
@@ -133,9 +147,6 @@ func (c *confiner) findLauncher() (err error) {
 
 // beStrict makes ready what only the profile strict needs.
 func (c *confiner) beStrict(cfg Config) error {
-	if err := egress.Check(); err != nil {
-		return fmt.Errorf("isolation.profile strict is not possible here: %w", err)
-	}
 	c.uids = newUIDPool(cfg.Isolation.UIDs)
 	c.table = egress.Open("penstock_" + instanceName(cfg.DataDir))
 	c.allowed.RestrictPaths, c.allowed.Read, c.allowed.Write = true, cfg.Isolation.Read, cfg.Isolation.Write

@@ -126,8 +126,16 @@ func (s *stream) catchUpLimits() {
 	if leaf := inst.proc.Leaf(); leaf != nil {
 		var present cgroup.Limits
 		if present, err = leaf.Limits(); err == nil && present != c.cgroupLimits(inst.limits) {
-			err = leaf.Set(present, c.cgroupLimits(inst.limits))
+			if err = leaf.Set(present, c.cgroupLimits(inst.limits)); err == nil {
+				ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
+				err = inst.proc.SetLimits(ctx, goLimits(inst.limits))
+				cancel()
+			}
 		}
+	}
+	if err == nil && (inst.limits.NoFile > 0 || inst.limits.Disk > 0) {
+		// They are changed after the store, so that may have been cut off as well.
+		err = inst.proc.Restrict(uint64(inst.limits.NoFile), uint64(inst.limits.Disk))
 	}
 	if err == nil && inst.limits != to {
 		var change *relimit

@@ -106,6 +106,9 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		strays:      strayList{ids: map[string]bool{}},
 		streams:     map[string]*stream{},
 	}
+	if s.confiner, err = newConfiner(cfg); err != nil {
+		return nil, err
+	}
 	if s.dataDirLock, err = lockDataDir(dataDir); err != nil {
 		return nil, err
 	}
@@ -128,7 +131,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	if s.stored, err = s.store.Load(); err != nil {
 		return nil, err
 	}
-	if s.confiner, err = newConfiner(cfg, log); err != nil {
+	if err := s.confiner.open(cfg, log); err != nil {
 		return nil, err
 	}
 	s.declared = &declaredFiles{byKey: s.stored.Declared}

@@ -77,7 +77,11 @@ func TestOptions(t *testing.T) {
 	want.Rounds = 4
 	assert.Equal(t, want, got)
 
-	for _, args := range [][]string{{"-rounds", "0"}, {"-what"}, {"stray"}} {
+	got, err = parseOptions([]string{"-only", "noise,cost", "-short"}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"noise", "cost"}, got.Only)
+
+	for _, args := range [][]string{{"-rounds", "0"}, {"-noise", "0"}, {"-what"}, {"stray"}, {"-only", "noise,"}, {"-only", "nothing"}} {
 		_, err := parseOptions(args, io.Discard)
 		assert.Error(t, err, "%v", args)
 	}

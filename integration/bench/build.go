@@ -34,7 +34,7 @@ const bareBinary = "reference-bare"
 func (b *bench) build(ctx context.Context) error {
 	b.say("building")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.dir+string(filepath.Separator),
-		"penstock/cmd/penstock", "penstock/cmd/penstock-runner", "penstock/integration/reference")
+		"penstock/cmd/penstock", "penstock/cmd/penstock-launch", "penstock/cmd/penstock-runner", "penstock/integration/reference")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.WaitDelay = 5 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {

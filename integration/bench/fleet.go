@@ -32,7 +32,7 @@ func (b *bench) fleet(ctx context.Context, rep *report) (err error) {
 	}
 	// Should no supervisor be there to end them.
 	defer func() { err = errors.Join(err, endAll(dir)) }()
-	s, err := b.startPenstockIn(ctx, dir)
+	s, err := b.startPenstockIn(ctx, host{}, dir)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (b *bench) fleet(ctx context.Context, rep *report) (err error) {
 	<-s.exited
 	s.client.CloseIdleConnections()
 	begun := time.Now()
-	if s, err = b.startPenstockIn(ctx, dir); err != nil {
+	if s, err = b.startPenstockIn(ctx, host{}, dir); err != nil {
 		return err
 	}
 	pong := time.Now()

@@ -18,7 +18,7 @@ type cycle struct {
 
 // latency measures the life of single streams, on each server in turn.
 func (b *bench) latency(ctx context.Context, rep *report) error {
-	penstock, err := b.startPenstock(ctx)
+	penstock, err := b.startPenstock(ctx, host{})
 	if err != nil {
 		return err
 	}

@@ -28,11 +28,10 @@ type load struct {
 }
 
 // dialLoad opens the connections of a load on one path.
-func dialLoad(ctx context.Context, addr, path string) (*load, error) {
-	l := &load{request: fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", path, addr, len(question), question)}
-	var d net.Dialer
+func dialLoad(ctx context.Context, s *server, path string) (*load, error) {
+	l := &load{request: requestOf(s, path)}
 	for range connections {
-		conn, err := d.DialContext(ctx, "tcp", addr)
+		conn, err := s.where.dial(ctx, "tcp", s.addr)
 		if err != nil {
 			l.close()
 			return nil, err
@@ -40,6 +39,11 @@ func dialLoad(ctx context.Context, addr, path string) (*load, error) {
 		l.conns = append(l.conns, conn)
 	}
 	return l, nil
+}
+
+// requestOf is a call of a stream as it goes over the wire.
+func requestOf(s *server, path string) []byte {
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", path, s.addr, len(question), question)
 }
 
 func (l *load) close() {
@@ -85,16 +89,24 @@ func (l *load) drive(conn net.Conn, end time.Time) (int64, error) {
 		if _, err := conn.Write(l.request); err != nil {
 			return count, fmt.Errorf("sending a request: %w", err)
 		}
-		var err error
-		if body, err = readAnswer(r, body[:0]); err != nil {
-			return count, fmt.Errorf("reading an answer: %w", err)
-		}
-		if string(body) != answer {
-			return count, fmt.Errorf("the answer was %q instead of %q", body, answer)
+		if err := readRight(r, body); err != nil {
+			return count, err
 		}
 		count++
 	}
 	return count, nil
+}
+
+// readRight reads the answer of the stream, with a buffer for its body.
+func readRight(r *bufio.Reader, buf []byte) error {
+	body, err := readAnswer(r, buf[:0])
+	if err != nil {
+		return fmt.Errorf("reading an answer: %w", err)
+	}
+	if string(body) != answer {
+		return fmt.Errorf("the answer was %q instead of %q", body, answer)
+	}
+	return nil
 }
 
 // maxAnswer bounds the body of an answer.

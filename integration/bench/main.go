@@ -3,7 +3,9 @@
 // a stream takes to create, change and delete, what an idle stream costs in
 // memory, and what a request through the server costs. Then, of Penstock alone:
 // how soon a stream is back whose process was killed, and what it takes to
-// adopt and to scrape many. It prints a Markdown table with the ratios. What is measured and how is in docs/benchmarks.md.
+// adopt and to scrape many. Then what limits are good for, and what the sandbox
+// costs. It prints Markdown tables with the ratios. What is measured and how is
+// in docs/benchmarks.md.
 //
 //	go run ./integration/bench            # some minutes
 //	go run ./integration/bench -short     # seconds: does it still run?
@@ -21,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -43,6 +46,32 @@ func main() {
 	}
 }
 
+// phase is a part of the benchmark that can be run alone.
+type phase struct {
+	// name is that of the flag, and what is for people.
+	name, what string
+	measure    func(*bench, context.Context, *report) error
+}
+
+var phases = []phase{
+	{"life", "create, change, delete", (*bench).latency},
+	{"recovery", "recovery", (*bench).recovery},
+	{"memory", "memory of idle streams", (*bench).memory},
+	{"requests", "requests through the server", (*bench).throughput},
+	{"fleet", "many streams", (*bench).fleet},
+	{"noise", "noisy neighbours", (*bench).noise},
+	{"cost", "cost of the sandbox", (*bench).cost},
+}
+
+// phaseNames lists them.
+func phaseNames() []string {
+	names := make([]string, len(phases))
+	for i, p := range phases {
+		names[i] = p.name
+	}
+	return names
+}
+
 // run measures everything and writes the report. It leaves no process and no
 // file behind but the report's own.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -61,19 +90,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	for _, phase := range []struct {
-		name    string
-		measure func(context.Context, *report) error
-	}{
-		{"create, change, delete", b.latency},
-		{"recovery", b.recovery},
-		{"memory of idle streams", b.memory},
-		{"requests through the server", b.throughput},
-		{"many streams", b.fleet},
-	} {
-		b.say("%s", phase.name)
-		if err := phase.measure(ctx, rep); err != nil {
-			return fmt.Errorf("%s: %w", phase.name, err)
+	for _, p := range phases {
+		if len(opts.Only) > 0 && !slices.Contains(opts.Only, p.name) {
+			continue
+		}
+		b.say("%s", p.what)
+		if err := p.measure(b, ctx, rep); err != nil {
+			return fmt.Errorf("%s: %w", p.what, err)
 		}
 	}
 	rep.Machine.LoadAfter = loadAverage()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 )
 
 // memory measures idle streams in three houses, all at the same time: each in
@@ -14,7 +13,7 @@ import (
 // processes share are divided by the same number.
 func (b *bench) memory(ctx context.Context, rep *report) error {
 	n := b.opts.Streams
-	penstock, err := b.startPenstock(ctx)
+	penstock, err := b.startPenstock(ctx, host{})
 	if err != nil {
 		return err
 	}
@@ -38,10 +37,8 @@ func (b *bench) memory(ctx context.Context, rep *report) error {
 		}
 		bare = append(bare, s)
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(b.opts.Idle):
+	if err := pause(ctx, b.opts.Idle); err != nil {
+		return err
 	}
 
 	pids, err := penstock.runners(n)

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,15 @@ type options struct {
 	// the metrics are read; at least as many.
 	Adopted int `json:"adopted"`
 	Scraped int `json:"scraped"`
+	// NoiseRounds is how often a stream is called beside each sort of
+	// neighbours, for NoiseWindow.
+	NoiseRounds int           `json:"noise_rounds"`
+	NoiseWindow time.Duration `json:"noise_window_ns"`
+	// CostWindow is how long the throughput in each profile is measured, in
+	// each of the Rounds.
+	CostWindow time.Duration `json:"cost_window_ns"`
+	// Only lists what is measured; empty is everything.
+	Only []string `json:"only,omitempty"`
 	// JSON is the file that gets the report's figures, if any.
 	JSON string `json:"-"`
 }
@@ -33,10 +44,12 @@ var (
 	full = options{
 		Cycles: 60, Streams: 20, Idle: 5 * time.Second, Rounds: 7, Window: 3 * time.Second,
 		Kills: 60, Adopted: 200, Scraped: 500,
+		NoiseRounds: 3, NoiseWindow: 2 * time.Second, CostWindow: time.Second,
 	}
 	short = options{
 		Cycles: 5, Streams: 3, Idle: time.Second, Rounds: 2, Window: 500 * time.Millisecond,
 		Kills: 3, Adopted: 4, Scraped: 8,
+		NoiseRounds: 1, NoiseWindow: 300 * time.Millisecond, CostWindow: 300 * time.Millisecond,
 	}
 )
 
@@ -52,6 +65,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&opts.Kills, "kills", full.Kills, "runners killed one after another")
 	flags.IntVar(&opts.Adopted, "adopted", full.Adopted, "streams adopted at once")
 	flags.IntVar(&opts.Scraped, "scraped", full.Scraped, "streams whose metrics are read at once, at least as many as are adopted")
+	flags.IntVar(&opts.NoiseRounds, "noise", full.NoiseRounds, "rounds of calls beside noisy neighbours")
+	only := flags.String("only", "", "measure these only, a comma between them: "+strings.Join(phaseNames(), ", "))
 	flags.StringVar(&opts.JSON, "json", "", "also write the figures to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -59,13 +74,21 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	for name := range strings.SplitSeq(*only, ",") {
+		if *only != "" && !slices.Contains(phaseNames(), name) {
+			return options{}, fmt.Errorf("-only: there is no %q: choose from %s", name, strings.Join(phaseNames(), ", "))
+		}
+	}
+	if *only != "" {
+		opts.Only = strings.Split(*only, ",")
+	}
 	if *quick {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		opts = opts.shortened(given)
 	}
-	if min(opts.Cycles, opts.Streams, opts.Rounds, opts.Kills, opts.Adopted) < 1 {
-		return options{}, errors.New("-cycles, -streams, -rounds, -kills and -adopted must be at least 1")
+	if min(opts.Cycles, opts.Streams, opts.Rounds, opts.Kills, opts.Adopted, opts.NoiseRounds) < 1 {
+		return options{}, errors.New("-cycles, -streams, -rounds, -kills, -adopted and -noise must be at least 1")
 	}
 	if opts.Scraped < opts.Adopted {
 		return options{}, errors.New("-scraped must be at least what -adopted is")
@@ -76,7 +99,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 // shortened takes the short figures, but for those that were given.
 func (o options) shortened(given map[string]bool) options {
 	out := short
-	out.JSON = o.JSON
+	out.JSON, out.Only = o.JSON, o.Only
 	if given["cycles"] {
 		out.Cycles = o.Cycles
 	}
@@ -94,6 +117,9 @@ func (o options) shortened(given map[string]bool) options {
 	}
 	if given["scraped"] {
 		out.Scraped = o.Scraped
+	}
+	if given["noise"] {
+		out.NoiseRounds = o.NoiseRounds
 	}
 	return out
 }

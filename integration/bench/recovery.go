@@ -21,7 +21,7 @@ type life struct{ create, createCall, active, activeCall time.Duration }
 // none has to wait for having died before, and its time is compared with that
 // of creating the same stream a moment ago.
 func (b *bench) recovery(ctx context.Context, rep *report) error {
-	s, err := b.startPenstock(ctx)
+	s, err := b.startPenstock(ctx, host{})
 	if err != nil {
 		return err
 	}

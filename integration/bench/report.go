@@ -77,6 +77,9 @@ type report struct {
 	// Answered is how many requests of the load were answered, each of them
 	// with status 200 and the right body: otherwise there is no report.
 	Answered int64 `json:"answered"`
+	// Noise is of a stream beside others, Cost of the isolation profiles.
+	Noise *noiseReport `json:"noise,omitempty"`
+	Cost  *costReport  `json:"cost,omitempty"`
 	// Control compares the reference with itself.
 	Control []row `json:"control"`
 }
@@ -131,18 +134,28 @@ func (r *report) write(w io.Writer) error {
 		m.Date.Format("2006-01-02 15:04 MST"), m.Cores, m.CPU, m.Kernel, m.Go, m.LoadBefore, m.LoadAfter)
 	fmt.Fprintf(&out, "%d streams one after another; %d idle streams; %d rounds of %s; %d requests, all answered right\n\n",
 		o.Cycles, o.Streams, o.Rounds, o.Window, r.Answered)
-	table(&out, "Penstock", "reference", r.Rows)
-	fmt.Fprintf(&out, "\nRecovery: %d runners killed one after another, against the create of the same stream\n\n", o.Kills)
-	table(&out, "recovery", "create", r.Recovery)
-	out.WriteString("\nMany streams, of Penstock alone\n\n")
-	table(&out, "Penstock", "", r.Fleet)
-	out.WriteString("\nThe noise: the reference against another one, in the same rounds\n\n")
-	table(&out, "reference", "reference", r.Control)
+	table(&out, "", "Penstock", "reference", r.Rows)
+	table(&out, fmt.Sprintf("Recovery: %d runners killed one after another, against the create of the same stream", o.Kills), "recovery", "create", r.Recovery)
+	table(&out, "Many streams, of Penstock alone", "Penstock", "", r.Fleet)
+	table(&out, "The noise: the reference against another one, in the same rounds", "reference", "reference", r.Control)
+	if r.Noise != nil {
+		r.Noise.write(&out)
+	}
+	if r.Cost != nil {
+		r.Cost.write(&out)
+	}
 	_, err := w.Write(out.Bytes())
 	return err
 }
 
-func table(out *bytes.Buffer, first, second string, rows []row) {
+// table writes what there is of one kind.
+func table(out *bytes.Buffer, title, first, second string, rows []row) {
+	if len(rows) == 0 {
+		return
+	}
+	if title != "" {
+		fmt.Fprintf(out, "\n%s\n\n", title)
+	}
 	fmt.Fprintf(out, "| measure | %s | %s | ratio | rounds from–to |\n|---|--:|--:|--:|--:|\n", first, second)
 	for _, r := range rows {
 		var second, ratio, spread string

@@ -28,8 +28,9 @@ const (
 type server struct {
 	// name tells what it is in messages.
 	name string
-	// addr is its host:port.
-	addr string
+	// addr is its host:port, in the place where it runs.
+	addr  string
+	where place
 
 	cmd    *exec.Cmd
 	log    string
@@ -37,22 +38,23 @@ type server struct {
 	exited chan struct{}
 }
 
-// startPenstock starts the supervisor with a data folder of its own.
-func (b *bench) startPenstock(ctx context.Context) (*server, error) {
+// startPenstock starts the supervisor with a data folder of its own. args are
+// further flags.
+func (b *bench) startPenstock(ctx context.Context, where place, args ...string) (*server, error) {
 	dir, err := os.MkdirTemp(b.dir, "p")
 	if err != nil {
 		return nil, err
 	}
-	return b.startPenstockIn(ctx, dir)
+	return b.startPenstockIn(ctx, where, dir, args...)
 }
 
 // startPenstockIn starts a supervisor whose data folder is below dir, where
 // another may have left its runners. These wait for the next one no longer
 // than for a benchmark that was killed.
-func (b *bench) startPenstockIn(ctx context.Context, dir string) (*server, error) {
+func (b *bench) startPenstockIn(ctx context.Context, where place, dir string, args ...string) (*server, error) {
 	addrFile := filepath.Join(dir, "address")
-	s, err := b.start("penstock", "serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
-		"--data-dir", filepath.Join(dir, "d"), "--set", "orphan_timeout=30s")
+	s, err := b.start(where, "penstock", append([]string{"serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
+		"--data-dir", filepath.Join(dir, "d"), "--set", "orphan_timeout=30s"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +76,7 @@ func (b *bench) startPenstockIn(ctx context.Context, dir string) (*server, error
 // startStreamsMode starts the engine's streams mode.
 func (b *bench) startStreamsMode(ctx context.Context) (*server, error) {
 	return b.startOnFreePort(ctx, func(config string) (*server, error) {
-		return b.start("reference", "streams", "-o", config)
+		return b.start(host{}, "reference", "streams", "-o", config)
 	}, "")
 }
 
@@ -82,7 +84,7 @@ func (b *bench) startStreamsMode(ctx context.Context) (*server, error) {
 // process with one config.
 func (b *bench) startBare(ctx context.Context) (*server, error) {
 	return b.startOnFreePort(ctx, func(config string) (*server, error) {
-		return b.start(bareBinary, "run", config)
+		return b.start(host{}, bareBinary, "run", config)
 	}, streamConfig)
 }
 
@@ -127,26 +129,39 @@ func freeAddress() (string, error) {
 
 // start starts a binary in a process group of its own, so that a terminal's
 // Ctrl-C leaves its end to stop.
-func (b *bench) start(binary string, args ...string) (*server, error) {
-	log, err := os.CreateTemp(b.dir, binary+"-*.log")
+func (b *bench) start(where place, binary string, args ...string) (*server, error) {
+	log, err := b.newLog(binary)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	s := &server{name: binary, log: log.Name(), exited: make(chan struct{})}
+	s := &server{name: binary, where: where, log: log.Name(), exited: make(chan struct{})}
 	s.cmd = exec.Command(b.binary(binary), args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
+	if err := where.start(s.cmd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", binary, err)
 	}
-	s.client = &http.Client{Transport: &http.Transport{}, Timeout: answerTimeout}
+	s.client = &http.Client{Transport: &http.Transport{DialContext: where.dial}, Timeout: answerTimeout}
 	go func() {
 		// How it ended is in cmd.ProcessState then.
 		_ = s.cmd.Wait()
 		close(s.exited)
 	}()
 	return s, nil
+}
+
+// newLog makes the file of all that a server prints. It is appended to, so that
+// it can be emptied meanwhile.
+func (b *bench) newLog(binary string) (*os.File, error) {
+	file, err := os.CreateTemp(b.dir, binary+"-*.log")
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(file.Name(), os.O_WRONLY|os.O_APPEND, 0)
 }
 
 // await asks ready until it returns nil.

@@ -30,7 +30,7 @@ func (w window) cpu() float64 { return w.server + w.runners }
 // throughput loads Penstock and two references in turn. The references'
 // difference is the noise of the measurement.
 func (b *bench) throughput(ctx context.Context, rep *report) error {
-	penstock, err := b.startPenstock(ctx)
+	penstock, err := b.startPenstock(ctx, host{})
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func column(windows []window, of func(window) float64) []float64 {
 
 // measure loads the target for a while. Every request must be answered right.
 func (t target) measure(ctx context.Context, d time.Duration) (window, error) {
-	l, err := dialLoad(ctx, t.addr, "/"+streamID+"/post")
+	l, err := dialLoad(ctx, t.server, "/"+streamID+"/post")
 	if err != nil {
 		return window{}, err
 	}

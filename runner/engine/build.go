@@ -16,6 +16,7 @@ func build(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logger
 	b.DisableLinting()
 	b.SetLogger(logger)
 	b.SetHTTPMux(mux)
+	b.SetEnvVarLookupFunc(func(name string) (string, bool) { return variable(req, name) })
 
 	if err := b.SetYAML(string(req.Config)); err != nil {
 		return nil, err

@@ -99,6 +99,13 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 	return s, nil
 }
 
+// variable is what ${NAME} stands for in a config: what came with it, and
+// nothing of what the process has besides.
+func variable(req rpc.PrepareRequest, name string) (string, bool) {
+	value, ok := req.Environment[name]
+	return value, ok
+}
+
 // Run starts the stream. Calls after the first do nothing.
 func (s *Stream) Run() {
 	s.runOnce.Do(func() {

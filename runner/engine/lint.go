@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -54,14 +55,18 @@ func (l *linter) stream(doc []byte, quiet bool) ([]service.Lint, error) {
 	} else if l.req.AllowTests {
 		schema.Field(service.NewAnyListField("tests").Optional())
 	}
-	return schema.NewStreamConfigLinter().SetSkipEnvVarCheck(quiet).LintYAML(doc)
+	return schema.NewStreamConfigLinter().SetSkipEnvVarCheck(quiet).SetEnvVarLookupFunc(l.variable).LintYAML(doc)
 }
 
 // resource lints the config of a resource.
 func (l *linter) resource(kind string) func(doc []byte, quiet bool) ([]service.Lint, error) {
 	return func(doc []byte, quiet bool) ([]service.Lint, error) {
-		return l.env.NewComponentConfigLinter().SetSkipEnvVarCheck(quiet).LintYAML(kind, doc)
+		return l.env.NewComponentConfigLinter().SetSkipEnvVarCheck(quiet).SetEnvVarLookupFunc(l.variable).LintYAML(kind, doc)
 	}
+}
+
+func (l *linter) variable(_ context.Context, name string) (string, bool) {
+	return variable(l.req, name)
 }
 
 // lint lints one document, whose resource's id is empty for the stream.

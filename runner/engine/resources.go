@@ -19,6 +19,7 @@ func prepareResources(env *service.Environment, req rpc.PrepareRequest, logger *
 	b.DisableLinting()
 	b.SetLogger(logger)
 	b.SetHTTPMux(newEndpoints(req.StreamID, req.PrefixEndpoints))
+	b.SetEnvVarLookupFunc(func(_ context.Context, name string) (string, bool) { return variable(req, name) })
 	add := map[string]func(string) error{
 		"cache":      b.AddCacheYAML,
 		"input":      b.AddInputYAML,

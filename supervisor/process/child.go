@@ -148,8 +148,14 @@ func (c *child) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("
 // Name implements runner.Runner.
 func (c *child) Name() string { return c.dir }
 
-// ID implements runner.Runner.
-func (c *child) ID() string { return strconv.Itoa(c.pid()) }
+// ID implements runner.Runner: to go-plugin, none is that there is nothing to
+// end, as of a process that the system could not start.
+func (c *child) ID() string {
+	if !c.started() {
+		return ""
+	}
+	return strconv.Itoa(c.pid())
+}
 
 // Diagnose implements runner.Runner.
 func (c *child) Diagnose(context.Context) string { return lastWords(c.dir) }

@@ -174,6 +174,17 @@ func TestStartNamesWhatTheBinarySaid(t *testing.T) {
 	require.ErrorContains(t, err, broken)
 }
 
+func TestStartThatTheSystemRefuses(t *testing.T) {
+	l := launcher(t)
+	l.binary = filepath.Join(t.TempDir(), "removed")
+	_, err := l.Start(t.Context(), Confinement{})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.ErrorContains(t, err, "starting the runner's process")
+	left, err := os.ReadDir(l.runDir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
 func TestNewLauncherRefuses(t *testing.T) {
 	notExecutable := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(notExecutable, nil, 0o600))

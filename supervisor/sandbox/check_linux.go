@@ -57,16 +57,19 @@ func trial(launcher string, plan Plan) error {
 		return err
 	}
 	defer done()
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if err := cmd.Run(); err != nil {
-		why := strings.TrimSpace(said.String())
-		if why == "" {
-			why = err.Error()
-		}
+	var said, failed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &failed
+	err = cmd.Run()
+	if err == nil && said.String() == trialAnswer {
+		return nil
+	}
+	if why := strings.TrimSpace(failed.String()); strings.HasPrefix(why, "penstock-launch: ") {
 		return fmt.Errorf("a trial of the sandbox failed: %s", why)
 	}
-	return nil
+	if err == nil {
+		err = errors.New("it did not answer")
+	}
+	return fmt.Errorf("a trial of the sandbox with %s failed: %w: it must be the penstock-launch that came with penstock (isolation.launcher)", launcher, err)
 }
 
 // missingPrivileges names what root can do and we cannot.
@@ -78,6 +81,10 @@ func missingPrivileges() []error {
 	}{
 		{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN}, {"CAP_SETUID", unix.CAP_SETUID},
 		{"CAP_SETGID", unix.CAP_SETGID}, {"CAP_SETPCAP", unix.CAP_SETPCAP},
+		// To give another user its files, to see what it is confined in, and to
+		// end it.
+		{"CAP_CHOWN", unix.CAP_CHOWN}, {"CAP_DAC_OVERRIDE", unix.CAP_DAC_OVERRIDE},
+		{"CAP_SYS_PTRACE", unix.CAP_SYS_PTRACE}, {"CAP_KILL", unix.CAP_KILL},
 	} {
 		if held, err := has(needed.capability); err != nil || !held {
 			lacking = append(lacking, needed.name)

@@ -35,8 +35,11 @@ func TestCheckNamesTheLauncher(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(missing, nil, 0o600))
 	require.ErrorContains(t, CheckLock(missing), "the launcher cannot be executed")
-	copyProgram(t, "/bin/false", missing, 0o700)
-	require.ErrorContains(t, CheckLock(missing), "a trial of the sandbox failed: exit status 1")
+	for program, want := range map[string]string{"/bin/false": "exit status 1", "/bin/true": "it did not answer"} {
+		require.NoError(t, os.Remove(missing))
+		copyProgram(t, program, missing, 0o700)
+		require.ErrorContains(t, CheckLock(missing), "a trial of the sandbox with "+missing+" failed: "+want+": it must be the penstock-launch")
+	}
 }
 
 // checkInside runs CheckStrict as the program of a plan. Without Landlock means
@@ -62,14 +65,14 @@ func TestCheckStrictNamesAllThatIsMissing(t *testing.T) {
 	strict := strictPlan(t, "check", launcher)
 	missing := strings.Split(report[string](t, strict), "\n")
 	require.Len(t, missing, 2, missing)
-	assert.Equal(t, "penstock runs as user 200001 and lacks CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP: run it as root", missing[0])
+	assert.Equal(t, "penstock runs as user 200001 and lacks CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE, CAP_KILL: run it as root", missing[0])
 	assert.Contains(t, missing[1], "there is no launcher at ")
 
 	locked := plainPlan(t, "check", launcher)
 	locked.Lock = true
 	missing = strings.Split(report[string](t, locked), "\n")
 	require.Len(t, missing, 1, missing)
-	assert.Contains(t, missing[0], "penstock runs as root without CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP: add them")
+	assert.Contains(t, missing[0], "penstock runs as root without CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE, CAP_KILL: add them")
 
 	older := plainPlan(t, "check", launcher, "without landlock")
 	missing = strings.Split(report[string](t, older), "\n")

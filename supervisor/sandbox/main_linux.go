@@ -18,10 +18,15 @@ import (
 // what CheckLock and CheckStrict start in a sandbox.
 const trialArgument = "trial"
 
+// trialAnswer is what penstock-launch then prints: what does not is another
+// program, which would confine nothing.
+const trialAnswer = "penstock-launch was started\n"
+
 // Main is the main function of penstock-launch. It returns only when the
 // program could not be started, and then with FailureCode.
 func Main() int {
 	if len(os.Args) == 2 && os.Args[1] == trialArgument {
+		fmt.Print(trialAnswer)
 		return 0
 	}
 	runtime.LockOSThread()
