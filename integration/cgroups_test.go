@@ -6,7 +6,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 )
+
+// needRoot skips a test that only root can run, unless it is CI's.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		require.Fail(t, "the profile strict needs root")
+	}
+	t.Skip("the profile strict needs root")
+}
 
 // cgroupParent is where the supervisors under test make the cgroups of their
 // runners, apart from everything else on the host. Who may not write cgroups

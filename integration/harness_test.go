@@ -61,7 +61,9 @@ var product = sync.OnceValues(func() (bin struct{ Penstock, Runner string }, err
 	}
 	if os.Getenv(raceEnv) == "1" {
 		bin.Penstock = filepath.Join(workDir, "race", "penstock")
-		err = build(filepath.Dir(bin.Penstock), []string{"-race"}, "penstock/cmd/penstock")
+		dir := filepath.Dir(bin.Penstock)
+		// The launcher is looked for beside it.
+		err = errors.Join(build(dir, []string{"-race"}, "penstock/cmd/penstock"), build(dir, nil, "penstock/cmd/penstock-launch"))
 	}
 	return bin, err
 })

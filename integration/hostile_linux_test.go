@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"os"
 	"sync"
 	"testing"
 
@@ -61,16 +60,4 @@ func attackAll(t *testing.T, world *hostileWorld, targets map[string]*target, co
 	}
 	_ = group.Wait()
 	return results
-}
-
-// needRoot skips a test that only root can run, unless it is CI's.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		require.Fail(t, "the profile strict needs root")
-	}
-	t.Skip("the profile strict needs root")
 }

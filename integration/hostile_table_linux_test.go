@@ -19,38 +19,39 @@ const (
 	// hostileTable is the page that it writes.
 	hostileTable = "../docs/hostile.md"
 	// hostileTextLimit bounds a cell of it.
-	hostileTextLimit = 220
+	hostileTextLimit = 240
 )
 
 const hostilePage = `# Hostile configs
 
 A stream's config is a program by somebody else. Each of the %d configs in
-[integration/hostile](../integration/hostile) tries something that a tenant
-should not be able to do; the file says what, and what has to come of it.
+[integration/hostile](../integration/hostile) tries something that no tenant
+should be able to do; its file says what, and what has to come of it.
 
     go test ./integration -run 'TestHostile$'
 
-runs all of them on every change under the profile strict, six at a time, with
-canary files, services on loopback addresses, a metadata service, unix sockets and
-a neighbour that is called every 20 ms. In every row of the second column, beside
-what it says: no secret was seen anywhere, no file of the host was opened, nobody
-was reached, every request of the neighbour succeeded, and so did every
-GET /streams, in less than 100 ms.
+runs all of them on every change under the profile strict, six at a time, beside
+canary files, services on loopback addresses, a metadata service, unix sockets,
+and a stream next to them that is called every 20 ms. For every row of the third
+column holds, besides what it says: no secret was seen in any answer, log, figure
+or file; no file of the host was opened; nobody was reached; every request of the
+stream next to it succeeded; and every GET /streams was answered within 100 ms,
+the waits for a CPU left out.
 
-The third column is the engine's own streams mode, the same version, with the
-same config. It is measured rarely, since it takes a quarter of an hour:
+The fourth column is the engine's own streams mode, the same version, with the
+same config. It is measured now and then, since that takes a quarter of an hour:
 
-    PENSTOCK_HOSTILE_TABLE=1 go test ./integration -run TestHostileReference -timeout 1h -v
+    PENSTOCK_HOSTILE_TABLE=1 go test ./integration -run TestHostileReference -timeout 1h
 
 which writes this page. The process is that of an ordinary user without any
-privilege, in a cgroup of 512 MiB, one core and 512 threads, with a /tmp of
-64 MiB, and three other streams. It is started anew for each config. What it could
-not do is often for lack of privilege: /host stands for the folder of the canaries.
+privilege, with one core, 512 MiB of memory, 512 threads, a /tmp of 64 MiB, and
+three other streams; it is started anew for each config, which has 4 seconds.
+/host is the folder of the canaries, of which one is only root's to read. What the
+process could not do, it was not privileged to. The runtime: block is left out.
 
-Limits of the streams in the second column: %s.
-A config whose name ends in \*, marked so, has an operator who allows all
-components, so that only the kernel stands in its way; one with \*\*, who allows a
-shell as well.
+Each stream of the third column has %s.
+Where a name has one star the operator allows all components and functions, so
+that the kernel alone is in the way; where it has two, a shell as well.
 
 | config | it tries to | Penstock, strict | the engine's streams mode |
 |---|---|---|---|
@@ -103,8 +104,12 @@ func TestHostileReference(t *testing.T) {
 			rows[h.Name] = row
 		})
 	}
+	if os.Getenv(hostileEnv) != "" {
+		t.Log("of all configs only some were measured: the page stays as it is")
+		return
+	}
 	var page strings.Builder
-	fmt.Fprintf(&page, hostilePage, len(configs), strings.Join(hostileLimits, ", "))
+	fmt.Fprintf(&page, hostilePage, len(configs), "128 MiB of memory, 0.4 cores, 96 threads, 256 open files and 32 MiB on the disk")
 	marks := map[string]string{hostileComponents: ` \*`, hostilePrograms: ` \*\*`}
 	for _, h := range configs {
 		fmt.Fprintf(&page, "| [%s](../integration/hostile/%s.yaml)%s | %s | %s | %s |\n", h.Name, h.Name, marks[h.Allowed],
@@ -131,7 +136,7 @@ func cell(text string) string {
 func (w *hostileWorld) mask(text string, words []string) string {
 	pairs := []string{w.dir, "/host"}
 	for i := 0; i+1 < len(words); i += 2 {
-		if name := strings.Trim(words[i], "{}"); slices.Contains([]string{"data", "neighbour_socket"}, name) {
+		if name := strings.Trim(words[i], "{}"); slices.Contains([]string{"data", "neighbour_socket"}, name) && words[i+1] != "/tmp" {
 			pairs = append(pairs, words[i+1], "/"+name)
 		}
 	}

@@ -218,7 +218,12 @@ func (w *hostileWorld) note(events []byte, folders map[int32]string) {
 func (w *hostileWorld) found() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	found := slices.Clone(w.touched)
+	// What was made was opened and changed as well, which goes without saying.
+	found := slices.DeleteFunc(slices.Clone(w.touched), func(text string) bool {
+		what, path, _ := strings.Cut(text, " ")
+		return what != "made" && slices.Contains(w.touched, "made "+path) ||
+			what == "opened" && slices.Contains(w.touched, "changed "+path)
+	})
 	for name, times := range w.reached {
 		if times.Load() > 0 {
 			found = append(found, "reached the "+name)

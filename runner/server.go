@@ -98,6 +98,9 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	}
 	s.level.Set(level)
 	s.orphan.setTimeout(req.OrphanTimeout)
+	if err := forgetHandshake(); err != nil {
+		return rpc.Prepared{}, err
+	}
 
 	logs, err := openLogs(req.LogDir, req.StreamID, &s.level, req.LogMegabytes)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"penstock/supervisor/store"
@@ -39,7 +40,12 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for _, st := range s.closing() {
+	all := s.closing()
+	goOn := slices.ContainsFunc(all, func(st *stream) bool {
+		v := st.seen.Load()
+		return v != nil && v.current != nil
+	})
+	for _, st := range all {
 		wg.Go(func() {
 			if err := st.release(ctx); err != nil {
 				mu.Lock()
@@ -53,17 +59,19 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 		// Somebody still works on these streams: the end of the process ends that.
 		return errors.Join(errs...)
 	}
-	return s.handBack(ctx, s.confiner.unguide)
+	return s.handBack(ctx, s.leaving(goOn))
 }
 
 // Abandon is the end of a supervisor that could not begin to serve: runners
 // that it adopted go on for the next one, and those it started are stopped.
 func (s *Supervisor) Abandon(ctx context.Context) error {
 	all := s.closing()
+	var goOn atomic.Bool
 	var wg sync.WaitGroup
 	for _, st := range all {
 		wg.Go(func() {
 			if v := st.seen.Load(); v != nil && v.current != nil && v.ranBefore {
+				goOn.Store(true)
 				_ = st.release(context.WithoutCancel(ctx))
 				return
 			}
@@ -73,7 +81,16 @@ func (s *Supervisor) Abandon(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.confiner.unguide))
+	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.leaving(goOn.Load())))
+}
+
+// leaving is how what the supervisor has made on the host is left, when runners
+// go on without it or when none do.
+func (s *Supervisor) leaving(goOn bool) func() error {
+	if goOn {
+		return s.confiner.unguide
+	}
+	return s.confiner.close
 }
 
 // keepFinals has the next supervisor know how the streams were left that have

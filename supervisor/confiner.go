@@ -127,7 +127,11 @@ func (c *confiner) findLauncher() (err error) {
 			c.launcher = ""
 			return nil
 		}
-		return fmt.Errorf("%s cannot be executed: %w: build it with `make build`, name it with isolation.launcher, or run without isolation by --isolation none", launcherName, err)
+		mend := "build it with `make build`, or name it with isolation.launcher"
+		if c.cfg.Profile == ProfileStandard {
+			mend = "build it with `make build`, name it with isolation.launcher, or run without isolation by --isolation none"
+		}
+		return fmt.Errorf("%s cannot be executed: %w: %s", launcherName, err, mend)
 	}
 	if c.launcher, err = filepath.Abs(path); err != nil {
 		return err
