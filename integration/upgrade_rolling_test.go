@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// buildVersion builds both binaries as another release of this source, into a
+// buildVersion builds the binaries as another release of this source, into a
 // folder.
 func buildVersion(t *testing.T, dir, version string) {
 	t.Helper()
@@ -52,7 +52,8 @@ func TestUpgradeRolling(t *testing.T) {
 	buildVersion(t, next, version)
 	r := newRestartable(t)
 	bin := t.TempDir()
-	for _, binary := range []*string{&r.Penstock, &r.Runner} {
+	launcher := filepath.Join(filepath.Dir(r.Penstock), "penstock-launch")
+	for _, binary := range []*string{&r.Penstock, &r.Runner, &launcher} {
 		installed := filepath.Join(bin, filepath.Base(*binary))
 		stageBinary(t, installed, *binary)
 		replaceBinary(t, installed)
