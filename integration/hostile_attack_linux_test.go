@@ -47,8 +47,8 @@ type attack struct {
 	mu sync.Mutex
 	// answers are those of the config's own requests, in words.
 	answers []string
-	// said is everything that the server has said, for the secrets in it.
-	said bytes.Buffer
+	// known are the secrets of which an answer of the server's has told.
+	known []string
 }
 
 func newAttack(h hostileConfig, world *hostileWorld, server *client, words ...string) *attack {
@@ -59,16 +59,22 @@ func newAttack(h hostileConfig, world *hostileWorld, server *client, words ...st
 
 func (a *attack) fill(text string) string { return a.world.fill(text, slices.Clone(a.words)...) }
 
-// ask is client.ask that keeps what was said.
+// ask is client.ask that looks for secrets in the answer.
 func (a *attack) ask(ctx context.Context, r request) (answer, error) {
 	said, err := a.server.ask(ctx, r)
+	found := append(a.world.leaks(said.Body), a.world.leaks(fmt.Append(nil, said.Header))...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name, values := range said.Header {
-		fmt.Fprintln(&a.said, name, values)
-	}
-	a.said.Write(said.Body)
+	a.known = append(a.known, found...)
 	return said, err
+}
+
+// leaks names the secrets that were told so far.
+func (a *attack) leaks() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	slices.Sort(a.known)
+	return slices.Compact(slices.Clone(a.known))
 }
 
 // get is ask for what can only be read.
@@ -213,6 +219,9 @@ func (a *attack) look(ctx context.Context) error {
 
 // outcome says what is missing of the config's outcome.
 func (a *attack) outcome() error {
+	if leaks := a.leaks(); len(leaks) > 0 {
+		return fmt.Errorf("%w: %q is known", errHopeless, leaks)
+	}
 	switch s := a.status; {
 	case a.Outcome == hostileRuns && (s.State != "running" || s.Restarts > 0),
 		a.Outcome == hostileFinishes && s.State != "finished",

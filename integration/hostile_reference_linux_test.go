@@ -197,15 +197,15 @@ func strong(texts []string) []string {
 
 // spied says which secrets were seen, and what was touched and reached.
 func (a *attack) spied(r *confinedReference, log []byte) []string {
-	names := a.world.leaks(append(bytes.Clone(a.said.Bytes()), log...))
+	names := append(a.leaks(), a.world.leaks(log)...)
 	leaks, _ := a.world.leaksBelow(r.tmp())
 	for _, leak := range leaks {
-		name, file, _ := strings.Cut(leak, " in ")
-		if !strings.Contains(file, "/streams/neighbour/") && !slices.Contains(names, name) {
+		if name, file, _ := strings.Cut(leak, " in "); !strings.Contains(file, "/streams/neighbour/") {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
+	names = slices.Compact(names)
 	for i, name := range names {
 		names[i] = "read the secret of the " + name
 	}

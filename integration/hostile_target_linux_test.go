@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -115,29 +116,24 @@ func (s *target) attacked(ctx context.Context, a *attack) error {
 	defer a.server.close()
 	s.Clock.watch(a.ID)
 	defer s.Clock.forget(a.ID)
-	if err := a.run(ctx); err != nil {
-		return err
-	}
+	errs := []error{a.run(ctx)}
 	for _, path := range []string{"/streams/" + a.ID, "/streams/" + a.ID + "/stats", "/metrics", "/ready"} {
 		if _, err := a.get(ctx, path); err != nil {
-			return fmt.Errorf("GET %s: %w", path, err)
+			errs = append(errs, fmt.Errorf("GET %s: %w", path, err))
 		}
 	}
 	leaks, err := a.world.leaksBelow(filepath.Join(s.DataDir, "streams", a.ID))
-	if err != nil {
-		return err
+	if leaks = append(leaks, a.leaks()...); len(leaks) > 0 {
+		err = errors.Join(err, fmt.Errorf("it got hold of the secret of the %s", strings.Join(leaks, ", ")))
 	}
-	if leaks = append(leaks, a.world.leaks(a.said.Bytes())...); len(leaks) > 0 {
-		return fmt.Errorf("it got hold of the secret: %q", leaks)
+	errs = append(errs, err)
+	if a.Outcome != hostileRefused {
+		gone, err := a.ask(ctx, request{Method: http.MethodDelete, Path: "/streams/" + a.ID + "?timeout=2s"})
+		if err != nil || gone.Status != http.StatusOK {
+			errs = append(errs, fmt.Errorf("deleting it: %s %w", gone, err))
+		}
 	}
-	if a.Outcome == hostileRefused {
-		return nil
-	}
-	gone, err := a.ask(ctx, request{Method: http.MethodDelete, Path: "/streams/" + a.ID + "?timeout=2s"})
-	if err != nil || gone.Status != http.StatusOK {
-		return fmt.Errorf("deleting it: %s %w", gone, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // hostileGrowth is how much memory the supervisor may take for all that.

@@ -78,7 +78,7 @@ func TestUpgradeRolling(t *testing.T) {
 
 	stopping := time.Now()
 	r.stop(t)
-	for _, binary := range []string{r.Penstock, r.Runner} {
+	for _, binary := range []string{r.Penstock, r.Runner, launcher} {
 		replaceBinary(t, binary)
 	}
 	start := r.start(t, "--on-exit=detach")
