@@ -168,12 +168,17 @@ func referenceOutcome(t *testing.T, h hostileConfig) string {
 	log, _ := os.ReadFile(r.LogFile)
 	var found []string
 	switch {
-	case err != nil && r.alive() == nil:
+	case err != nil && posted >= requestTimeout:
 		found = append(found, fmt.Sprintf("never answered, in %s", requestTimeout))
+	case err != nil && bytes.Contains(log, []byte("panic serving")):
+		found = append(found, "**panicked, without an answer**")
 	case err == nil && a.created.Status != http.StatusOK:
 		found = append(found, strings.TrimSuffix(fmt.Sprintf("refused, %d: %s", a.created.Status, firstOf(a.created)), ": "))
 	}
 	found = append(found, strong(a.spied(r, log))...)
+	if _, err := os.Lstat(procFile(r.PID, "root"+world.words["shared"])); err == nil {
+		found = append(found, "**left a file for others in /tmp**")
+	}
 	for port, name := range openPorts(r.PID) {
 		if _, known := before[port]; !known {
 			found = append(found, "**listens on "+name+"**")
@@ -226,7 +231,7 @@ func (r *confinedReference) harm(log []byte, begun time.Time, busy int64) (found
 	if served.Max > referenceSlow {
 		found = append(found, fmt.Sprintf("its neighbours answered after up to %s", served.Max.Round(100*time.Millisecond)))
 	}
-	if share := (r.figure("cpuacct/cpuacct.usage") - busy) * 100 / elapsed.Nanoseconds(); share > 33 {
+	if share := (r.figure("cpuacct/cpuacct.usage") - busy) * 100 / elapsed.Nanoseconds(); share > 20 {
 		found = append(found, fmt.Sprintf("used %d %% of the core of all streams", share))
 	}
 	if tasks := r.figure("pids/pids.current"); tasks > 128 {

@@ -39,7 +39,7 @@ var hostileLimits = []string{
 var hostileOperators = map[string][]string{
 	"":                nil,
 	hostileComponents: append(allComponents, "isolation.uids=300000-300999"),
-	hostilePrograms:   append(allComponents, "isolation.uids=301000-301999", "isolation.allow_exec=[/bin/sh]"),
+	hostilePrograms:   append(allComponents, "isolation.uids=301000-301999", "isolation.allow_exec=[/bin/sh, /usr/bin/ln, /usr/bin/mkfifo]"),
 }
 
 // allComponents lifts what strict denies by itself.

@@ -74,6 +74,7 @@ func newHostileWorld(t testing.TB) *hostileWorld {
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(dir, openFolder), 0o700))
 	require.NoError(t, os.Chmod(filepath.Join(dir, openFolder), 0o777))
+	w.words["shared"] = filepath.Join(os.TempDir(), "penstock-planted-"+rand.Text())
 	w.words["folder"], w.words["open"] = dir, filepath.Join(dir, openFolder)
 	w.words["host"], w.words["metadata"] = hostAddress, metadataAddress
 
@@ -224,6 +225,9 @@ func (w *hostileWorld) found() []string {
 		return what != "made" && slices.Contains(w.touched, "made "+path) ||
 			what == "opened" && slices.Contains(w.touched, "changed "+path)
 	})
+	if _, err := os.Lstat(w.words["shared"]); err == nil {
+		found = append(found, "made "+w.words["shared"])
+	}
 	for name, times := range w.reached {
 		if times.Load() > 0 {
 			found = append(found, "reached the "+name)

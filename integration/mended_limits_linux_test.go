@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -34,7 +35,7 @@ func TestLimitsOfASilentRunner(t *testing.T) {
 			"b:\n" + indent(limited("memory: 100MiB", echo("b")))},
 	} {
 		silent := statusOfLimits(t, p.client, "a").PID
-		require.NoError(t, syscall.Kill(silent, syscall.SIGSTOP))
+		silence(t, silent)
 		change := begin(t, p.client, r)
 		assert.Less(t, timed(func() {
 			p.expect(t, 200, "POST", "/streams/other", echo("other"))
@@ -52,13 +53,26 @@ func TestLimitsOfASilentRunner(t *testing.T) {
 		assert.NoError(t, gone(silent), what)
 	}
 	silent := statusOfLimits(t, p.client, "a").PID
-	require.NoError(t, syscall.Kill(silent, syscall.SIGSTOP))
+	silence(t, silent)
 	change := begin(t, p.client, request{Method: "PATCH", Path: "/streams/a?timeout=1s", Body: limited("memory: 100MiB", "")})
 	pause := end(t, "a pause", begin(t, p.client, request{Method: "POST", Path: "/streams/a/pause?timeout=1s"}))
 	assert.Equal(t, 200, pause.Status, "%s", pause.answer)
 	assert.Less(t, pause.took, 12*margin)
 	assert.Equal(t, 200, end(t, "the change", change).Status)
 	awaitState(t, p.client, "a", "paused")
+}
+
+// silence stops a process, and waits until it has stopped.
+func silence(t *testing.T, pid int) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	await(t, changeTimeout, "the process to stop", func() error {
+		text, err := os.ReadFile(procFile(pid, "status"))
+		if err == nil && !strings.Contains(string(text), "\nState:\tT") {
+			err = errors.New("it runs")
+		}
+		return err
+	})
 }
 
 // TestLimitsCaughtUp: whatever an adopted runner has in the kernel, it has what

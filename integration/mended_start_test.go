@@ -23,7 +23,8 @@ func TestStartThatFails(t *testing.T) {
 
 	bad := filepath.Join(folder, "bad.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("input: {nope: {}}\n"), 0o600))
-	code, said := serveToEnd(t, r.Penstock, "--data-dir", r.DataDir, "--runner", r.Runner, "--set", "orphan_timeout=1h", folder)
+	code, said := serveToEnd(t, r.Penstock, "--data-dir", r.DataDir, "--runner", r.Runner,
+		"--set", "orphan_timeout=1h", "--set", "limits.cgroup_parent="+cgroupParent(), folder)
 	assert.Equal(t, 1, code)
 	assert.Contains(t, said, bad)
 	assert.Error(t, gone(good), "the stream of the good file")

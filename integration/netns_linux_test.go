@@ -19,6 +19,10 @@ type netns struct {
 	do chan func()
 }
 
+// The main goroutine keeps the main thread, so that none of another namespace
+// runs on it: /proc/self tells of the main thread.
+func init() { runtime.LockOSThread() }
+
 // newNetns makes a network namespace, which goes with the test. It needs root.
 func newNetns(t testing.TB) *netns {
 	t.Helper()

@@ -52,7 +52,7 @@ func (r *relimit) possible() error {
 		sup.logMegabytes(from) != sup.logMegabytes(to):
 		return errNeedsNewRunner
 	}
-	if used := r.inst.watches.diskUsed(); to.Disk > 0 && used > int64(to.Disk)+sup.logsRoom() {
+	if used := r.inst.watches.diskUsed(); to.Disk > 0 && used > int64(to.Disk) {
 		return &InvalidError{fmt.Sprintf("field disk: the stream's files take %s, which is more than %s: remove some of them first", size(used), to.Disk)}
 	}
 	return nil

@@ -1,8 +1,13 @@
 package supervisor
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 
+	"penstock/supervisor/folder"
 	"penstock/supervisor/options"
 	"penstock/supervisor/process"
 	"penstock/supervisor/watchdog"
@@ -37,19 +42,42 @@ func (s *Supervisor) watchMemory(proc *process.Process, limits options.Limits) *
 }
 
 func (s *Supervisor) watchDisk(proc *process.Process, id string, limits options.Limits) *watchdog.Disk {
-	logs := s.logsRoom()
-	return watchdog.WatchDisk(int64(limits.Disk)+logs, func(used, limit int64) {
-		proc.Breach(process.Disk, process.Excess{Used: uint64(used), Limit: uint64(limit - logs)})
+	return watchdog.WatchDisk(int64(limits.Disk), func() int64 { return s.logsSize(id) }, func(used, limit int64) {
+		proc.Breach(process.Disk, process.Excess{Used: uint64(used), Limit: uint64(limit)})
 	}, s.streamDir(id), proc.Dir())
 }
+
+// blockSize is what blocks of files are counted in.
+const blockSize = 512
 
 // logFiles is how many files a stream's logs consist of at most: two kinds, each
 // with one older file, of which one may be about to be rotated.
 const logFiles = 4
 
-// logsRoom is what a stream's logs may take in addition to its limit, in bytes:
-// they are in its folder, and have a limit of their own.
-func (s *Supervisor) logsRoom() int64 { return logFiles * int64(s.cfg.StreamLogs.MaxMegabytes) << 20 }
+// logsSize is what a stream's logs take, in bytes: they are in its folder, and
+// have a limit of their own, above which they count as everything else does.
+func (s *Supervisor) logsSize(id string) int64 {
+	dir := s.streamDir(id)
+	// Without the names nothing is spared.
+	names, _, err := folder.Names(dir, 2*logFiles, func(name string) bool {
+		return strings.HasSuffix(name, ".log") && (strings.HasPrefix(name, "stream") || strings.HasPrefix(name, "output"))
+	})
+	if err != nil {
+		return 0
+	}
+	var sum int64
+	for _, name := range names {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		// Its blocks, as they are measured: a file may have holes.
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && info.Mode().IsRegular() {
+			sum += stat.Blocks * blockSize
+		}
+	}
+	return min(sum, logFiles*int64(s.cfg.StreamLogs.MaxMegabytes)<<20)
+}
 
 // logMegabytes is the size at which a file of logs is rotated: not above that
 // which the stream's limit lets any file have.
@@ -99,7 +127,7 @@ func (s *Supervisor) rewatch(id string, inst *instance, to options.Limits) {
 	}
 	switch {
 	case w.disk != nil:
-		w.disk.SetLimit(int64(to.Disk) + s.logsRoom())
+		w.disk.SetLimit(int64(to.Disk))
 	case to.Disk > 0:
 		w.disk = s.watchDisk(inst.proc, id, to)
 	}

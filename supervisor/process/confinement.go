@@ -80,6 +80,17 @@ func (c *Confinement) command(binary, dir string, env []string, leaf *cgroup.Lea
 	if leaf == nil {
 		return cmd, done, nil
 	}
+	if c.Limits.IO.ReadBPS > 0 || c.Limits.IO.ReadIOPS > 0 {
+		for _, program := range []string{binary, c.Launcher} {
+			if program == "" {
+				continue
+			}
+			if err := preload(program); err != nil {
+				done()
+				return nil, nil, fmt.Errorf("reading %s: %w", program, err)
+			}
+		}
+	}
 	folder, err := leaf.Open()
 	if err != nil {
 		done()

@@ -121,7 +121,9 @@ const connectPatience = time.Second
 // listenerOf is the process that listens on a unix socket. It lives, since its
 // sockets are nobody else's: Go has no child inherit them.
 func listenerOf(socket string) (*unix.Ucred, error) {
-	conn, err := net.DialTimeout("unix", socket, connectPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), connectPatience)
+	defer cancel()
+	conn, err := dialSocket(ctx, socket)
 	if err != nil {
 		return nil, err
 	}

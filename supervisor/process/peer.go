@@ -32,8 +32,7 @@ func (c peerCredentials) Clone() credentials.TransportCredentials {
 // Dial connects to a unix socket that the process listens on. It fails when
 // anybody else does.
 func (p *Process) Dial(ctx context.Context, socket string) (net.Conn, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
+	conn, err := dialSocket(ctx, socket)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +50,7 @@ func isPeer(conn net.Conn, pid int) error {
 	case err != nil:
 		return err
 	case known && got != pid:
-		return fmt.Errorf("process %d listens on the socket %s of process %d", got, conn.RemoteAddr(), pid)
+		return fmt.Errorf("process %d listens on the socket of process %d", got, pid)
 	}
 	return nil
 }

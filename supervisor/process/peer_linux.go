@@ -1,11 +1,34 @@
 package process
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 	"net"
 
 	"golang.org/x/sys/unix"
 )
+
+// dialSocket connects to a unix socket in a runner's folder. Should the runner
+// have put a link in its place, even a connection that is closed at once would
+// be somebody else's to notice: so the socket is held first, and then it is
+// connected to what is held. What is no socket is as good as nothing.
+func dialSocket(ctx context.Context, socket string) (net.Conn, error) {
+	fd, err := unix.Open(socket, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: socket, Err: err}
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return nil, &fs.PathError{Op: "fstat", Path: socket, Err: err}
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil, fmt.Errorf("a runner has put something else in the place of its socket: %w", &fs.PathError{Op: "dial", Path: socket, Err: fs.ErrNotExist})
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))
+}
 
 // peerOf is the process that listens on the other end of a unix socket.
 func peerOf(conn net.Conn) (pid int, known bool, err error) {

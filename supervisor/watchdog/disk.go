@@ -25,6 +25,7 @@ const (
 // Disk watches the room that folders take together.
 type Disk struct {
 	dirs   []string
+	spare  func() int64
 	limit  atomic.Int64
 	used   atomic.Int64
 	cancel context.CancelFunc
@@ -32,11 +33,12 @@ type Disk struct {
 }
 
 // WatchDisk calls exceeded, once for each look, while the folders together hold
-// more than limit, in bytes; 0 only measures. It goes on until Stop. Folders that
+// more than limit, in bytes; 0 only measures. What spare tells at each look is
+// in the folders and does not count. It goes on until Stop. Folders that
 // cannot be measured time and again count as full.
-func WatchDisk(limit int64, exceeded func(used, limit int64), dirs ...string) *Disk {
+func WatchDisk(limit int64, spare func() int64, exceeded func(used, limit int64), dirs ...string) *Disk {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &Disk{dirs: dirs, cancel: cancel, over: make(chan struct{})}
+	d := &Disk{dirs: dirs, spare: spare, cancel: cancel, over: make(chan struct{})}
 	d.limit.Store(limit)
 	go d.run(ctx, exceeded)
 	return d
@@ -63,7 +65,7 @@ func (d *Disk) run(ctx context.Context, exceeded func(used, limit int64)) {
 		if ctx.Err() != nil {
 			return
 		}
-		limit, used := d.limit.Load(), max(size.Bytes, size.Files*bytesPerFile)
+		limit, used := d.limit.Load(), max(size.Bytes-d.spare(), size.Files*bytesPerFile)
 		if err == nil {
 			failures = 0
 			d.used.Store(used)

@@ -133,7 +133,7 @@ func TestDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first, second := t.TempDir(), t.TempDir()
 			exceeded := make(chan struct{}, 1000)
-			d := watchdog.WatchDisk(limit, func(_, of int64) {
+			d := watchdog.WatchDisk(limit, func() int64 { return 0 }, func(_, of int64) {
 				assert.EqualValues(t, limit, of)
 				exceeded <- struct{}{}
 			}, first, second)
