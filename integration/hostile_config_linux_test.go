@@ -96,7 +96,7 @@ const (
 	// hostileComponents are all components and functions, so that nothing but
 	// the kernel stands in the way.
 	hostileComponents = "components"
-	// hostilePrograms are these and a shell.
+	// hostilePrograms are these, a shell and two other programs.
 	hostilePrograms = "programs"
 )
 

@@ -51,7 +51,8 @@ process could not do, it was not privileged to. The runtime: block is left out.
 
 Each stream of the third column has %s.
 Where a name has one star the operator allows all components and functions, so
-that the kernel alone is in the way; where it has two, a shell as well.
+that the kernel alone is in the way; where it has two, the programs sh, ln and
+mkfifo as well.
 
 | config | it tries to | Penstock, strict | the engine's streams mode |
 |---|---|---|---|
