@@ -20,6 +20,9 @@ import (
 const (
 	// hostileCallTime bounds one request of a config's own. Some have no answer.
 	hostileCallTime = 4 * time.Second
+	// hostileKeep is how much of an answer is looked at. Some have no end, and
+	// hundreds of megabytes of them would keep this process from timing anything.
+	hostileKeep = 8 << 20
 	// hostileEvery is how often an attack is looked at.
 	hostileEvery = 60 * time.Millisecond
 	// hostileTime bounds the wait for an outcome: on a busy machine a stream needs
@@ -116,7 +119,10 @@ func (a *attack) call(ctx context.Context) error {
 }
 
 func (a *attack) callOnce(ctx context.Context, call hostileCall, keep bool) error {
-	r := request{Method: call.Method, Path: a.fill(call.Path), Body: generated(a.fill(call.Body)), Header: call.Header}
+	r := request{
+		Method: call.Method, Path: a.fill(call.Path), Body: generated(a.fill(call.Body)), Header: call.Header,
+		Keep: hostileKeep,
+	}
 	ctx, cancel := context.WithTimeout(ctx, hostileCallTime)
 	defer cancel()
 	said, err := a.ask(ctx, r)

@@ -60,6 +60,9 @@ const baseURL = "{{base}}"
 type request struct {
 	Method, Path, Body string
 	Header             map[string]string
+	// Keep, if set, is how many bytes of the answer's body are kept; the rest is
+	// read and dropped.
+	Keep int64
 }
 
 // client speaks to one server. Connections are not shared between clients, so
@@ -100,8 +103,15 @@ func (c *client) ask(ctx context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return answer{Status: res.StatusCode, Header: res.Header, Body: body}, err
+	said := answer{Status: res.StatusCode, Header: res.Header}
+	if r.Keep == 0 {
+		said.Body, err = io.ReadAll(res.Body)
+		return said, err
+	}
+	if said.Body, err = io.ReadAll(io.LimitReader(res.Body, r.Keep)); err == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+	}
+	return said, err
 }
 
 // call is ask for the test's own goroutine: no answer fails the test.
