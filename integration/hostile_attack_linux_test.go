@@ -230,6 +230,7 @@ func (a *attack) outcome() error {
 	}
 	switch s := a.status; {
 	case a.Outcome == hostileRuns && (s.State != "running" || s.Restarts > 0),
+		a.Outcome == hostileStays && s.State != "running",
 		a.Outcome == hostileFinishes && s.State != "finished",
 		a.Outcome == hostileEnds && s.LastExit == nil,
 		a.Outcome == hostileEnds && s.LastExit.Reason != a.Exit:
@@ -298,7 +299,7 @@ func (a *attack) run(ctx context.Context) error {
 			err = a.outcome()
 		}
 		switch elapsed := time.Since(begun); {
-		case err == nil && (a.Outcome != hostileRuns || elapsed > hostileTaste):
+		case err == nil && (a.Outcome != hostileRuns && a.Outcome != hostileStays || elapsed > hostileTaste):
 			return nil
 		case err != nil && (elapsed > hostileTime || errors.Is(err, errHopeless)):
 			return err
@@ -317,7 +318,8 @@ func (a *attack) told() string {
 		first, _, _ := strings.Cut(a.status.LastExit.Message, "\n")
 		text = fmt.Sprintf("ended, %s: %s", a.status.LastExit.Reason, first)
 	case len(a.Says) > 0:
-		text = fmt.Sprintf("%s: %s", strings.Replace(a.Outcome, hostileFinishes, "finished", 1), a.quote(a.Says[0]))
+		outcome := strings.NewReplacer(hostileFinishes, "finished", hostileStays, "runs").Replace(a.Outcome)
+		text = fmt.Sprintf("%s: %s", outcome, a.quote(a.Says[0]))
 	case a.Outcome == hostileFinishes:
 		text = "finished, found nothing"
 	default:

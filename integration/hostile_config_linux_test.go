@@ -85,6 +85,9 @@ const (
 	hostileRefused = "refused"
 	// hostileRuns: the stream runs on in its first process.
 	hostileRuns = "runs"
+	// hostileStays: the stream runs on, in its first process or the next: what it
+	// does may leave its own process without a thread that it needs.
+	hostileStays = "stays"
 	// hostileEnds: its process ends, again and again.
 	hostileEnds = "ends"
 	// hostileFinishes: it comes to the end of its input.
@@ -100,7 +103,7 @@ const (
 	hostilePrograms = "programs"
 )
 
-var hostileOutcomes = []string{hostileRefused, hostileRuns, hostileEnds, hostileFinishes}
+var hostileOutcomes = []string{hostileRefused, hostileRuns, hostileStays, hostileEnds, hostileFinishes}
 
 // hostileAims are what a config may be after.
 var hostileAims = []string{
