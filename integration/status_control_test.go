@@ -246,3 +246,33 @@ output: {label: out, socket: {network: tcp, address: '%s'}}
 		return nil
 	})
 }
+
+// TestStatusOfStopped: a runner that does not answer keeps nobody waiting for
+// its stream's status, however long other questions may take.
+func TestStatusOfStopped(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t, "--set", "timeouts.rpc=1h")
+	p.expect(t, 200, "POST", "/streams/a", echo("a"))
+	var s wholeStatus
+	await(t, changeTimeout, "its connections", func() error {
+		if s = mustStatus(t, p.client, "a"); s.Unanswered != "" || len(s.Connections) != 2 {
+			return fmt.Errorf("it is %s", s)
+		}
+		return nil
+	})
+	known := s.Connections
+	require.NoError(t, syscall.Kill(s.PID, syscall.SIGSTOP))
+	for range 3 {
+		s = mustStatus(t, p.client, "a")
+		assert.Equal(t, "running", s.State)
+		assert.Contains(t, s.Unanswered, "its runner does not answer: the connections are those of "+time.Now().UTC().Format("2006-"))
+		assert.Equal(t, known, s.Connections)
+	}
+	require.NoError(t, syscall.Kill(s.PID, syscall.SIGCONT))
+	await(t, changeTimeout, "its answer", func() error {
+		if s = mustStatus(t, p.client, "a"); s.Unanswered != "" {
+			return fmt.Errorf("it is %s", s)
+		}
+		return nil
+	})
+}

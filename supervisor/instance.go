@@ -8,9 +8,11 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
@@ -44,6 +46,10 @@ type instance struct {
 	limits options.Limits
 	// layers are what the kernel said it is confined in.
 	layers sandbox.Layers
+	// asked and told are the question for its connections that is under way,
+	// and the last answer to one.
+	asked singleflight.Group
+	told  atomic.Pointer[readiness]
 	*follower
 }
 

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"penstock/rpc"
@@ -42,9 +41,9 @@ type Status struct {
 	Runner string `json:"runner"`
 	// LogLevel is the least severe level of the stream's log.
 	LogLevel string `json:"log_level"`
-	// Connections are those of the stream at this moment. None are known when
-	// it does not run, or when its runner does not answer: then Unanswered
-	// says so.
+	// Connections are those of the stream at this moment. There are none when it
+	// does not run. When its runner does not answer they are those that it told
+	// of last, if it ever did: Unanswered says so.
 	Connections []Connection `json:"connections"`
 	Unanswered  string       `json:"unanswered,omitempty"`
 	// LastError is the last one that the stream has logged since its runner
@@ -111,7 +110,7 @@ type Revision struct {
 }
 
 // Status tells all about one stream, or fails with ErrNotFound. It asks the
-// runner for its connections, for no longer than timeouts.rpc.
+// runner for its connections, and does not wait for long.
 func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 	st, err := s.find(id)
 	if err != nil {
@@ -135,20 +134,16 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 	if !v.active() {
 		return status, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
-	defer cancel()
-	readiness, err := v.current.proc.Ready(ctx)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		status.Unanswered = "its runner does not answer"
-	case err != nil:
-		status.Unanswered = err.Error()
+	known, err := v.current.readiness(ctx, s.cfg.Timeouts.RPC)
+	status.Unanswered = unanswered(known, err)
+	if known == nil {
+		return status, nil
 	}
-	status.Warnings = append(status.Warnings, readiness.Warnings...)
-	if e := readiness.LastError; e != nil {
+	status.Warnings = append(status.Warnings, known.Warnings...)
+	if e := known.LastError; e != nil {
 		status.LastError = &LastError{At: e.At, Path: e.Path, Message: e.Message}
 	}
-	for _, c := range readiness.Connections {
+	for _, c := range known.Connections {
 		status.Connections = append(status.Connections, connection(c))
 	}
 	return status, nil

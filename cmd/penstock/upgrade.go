@@ -169,7 +169,7 @@ func (u *upgrade) await(ctx context.Context, id string, wantConnected bool) (sup
 // connected says that all connections of a stream are there.
 func connected(status supervisor.Status) bool {
 	down := func(c supervisor.Connection) bool { return !c.Connected }
-	return len(status.Connections) > 0 && !slices.ContainsFunc(status.Connections, down)
+	return status.Unanswered == "" && len(status.Connections) > 0 && !slices.ContainsFunc(status.Connections, down)
 }
 
 // shortcoming says what a stream lacks that should run.
