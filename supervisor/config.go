@@ -52,7 +52,8 @@ const (
 
 // Timeouts are upper bounds; each is above zero.
 type Timeouts struct {
-	// Start bounds the time from fork to a runner's handshake.
+	// Start bounds the time from fork to a runner's handshake, and each further
+	// step of its start but lint and build.
 	Start time.Duration `yaml:"start"`
 	// Prepare bounds lint and build of one config in its runner.
 	Prepare time.Duration `yaml:"prepare"`

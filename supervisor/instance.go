@@ -133,7 +133,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
-	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
 	identity, err := proc.Identify(limited)
 	var layers sandbox.Layers

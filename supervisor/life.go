@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,16 +78,20 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 		inst.discard()
 		return fmt.Errorf("its runner %s before the stream was started", inst.proc.Exit())
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
+	limited, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.Start)
 	defer cancel()
 	if inst.logLevel != s.logLevel {
 		// It was set while the instance was being prepared.
-		if err := inst.proc.SetLogLevel(ctx, s.logLevel); err != nil {
+		if err := inst.proc.SetLogLevel(limited, s.logLevel); err != nil {
 			s.log.Warn("the new runner does not take the log level", zap.String("level", s.logLevel), zap.Error(err))
 		}
 	}
-	if err := inst.proc.Run(ctx); err != nil && !diedSoon(inst.proc, err) {
+	if err := inst.proc.Run(limited); err != nil && !diedSoon(inst.proc, err) {
 		inst.discard()
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%w: the stream has not started within %s: where it or the host has too little processor time, raise its limits.cpu or the server's timeouts.start",
+				ErrUnavailable, s.sup.cfg.Timeouts.Start)
+		}
 		return fmt.Errorf("starting the stream: %w", err)
 	}
 	s.current, s.lastPID = inst, inst.proc.PID()

@@ -167,7 +167,9 @@ func TestSetMeetsAChangeThatFails(t *testing.T) {
 	awaitStream(t, s, "a", func(snap Snapshot) bool { return snap.Revision == 2 })
 	third := parsed(t, plain+"\nn: 3")
 	go func() { set <- s.ReplaceAll(ctx, map[string]*document.Document{"a": third}, Change{}) }()
-	require.Error(t, <-change)
+	hung := <-change
+	require.ErrorIs(t, hung, ErrUnavailable)
+	require.ErrorContains(t, hung, "timeouts.start")
 	if err := <-set; err != nil {
 		assert.ErrorIs(t, err, ErrConflict)
 	}

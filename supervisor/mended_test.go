@@ -48,6 +48,7 @@ func newScripted(t *testing.T) *Supervisor {
 	cfg := DefaultConfig()
 	cfg.Isolation.Profile = ProfileNone
 	cfg.DataDir = dir
+	cfg.Timeouts.Start = 3 * time.Second
 	cfg.Runner, err = os.Executable()
 	require.NoError(t, err)
 	s, err := New(cfg, zaptest.NewLogger(t))
