@@ -108,7 +108,7 @@ func (a *attack) call(ctx context.Context) error {
 		var group sync.WaitGroup
 		errs := make([]error, max(1, call.AtOnce))
 		for i := range errs {
-			group.Go(func() { errs[i] = a.callOnce(ctx, call, i == 0) })
+			group.Go(func() { errs[i] = a.callOnce(ctx, call) })
 		}
 		group.Wait()
 		if err := errors.Join(errs...); err != nil {
@@ -118,7 +118,7 @@ func (a *attack) call(ctx context.Context) error {
 	return nil
 }
 
-func (a *attack) callOnce(ctx context.Context, call hostileCall, keep bool) error {
+func (a *attack) callOnce(ctx context.Context, call hostileCall) error {
 	r := request{
 		Method: call.Method, Path: a.fill(call.Path), Body: generated(a.fill(call.Body)), Header: call.Header,
 		Keep: hostileKeep,
@@ -133,13 +133,14 @@ func (a *attack) callOnce(ctx context.Context, call hostileCall, keep bool) erro
 	if err != nil {
 		text = "no answer"
 	}
-	if keep {
-		a.mu.Lock()
-		a.answers = append(a.answers, fmt.Sprintf("%s %s: %s", call.Method, a.fill(call.Path), text))
-		a.mu.Unlock()
+	text = fmt.Sprintf("%s %s: %s", call.Method, a.fill(call.Path), text)
+	a.mu.Lock()
+	if !slices.Contains(a.answers, text) {
+		a.answers = append(a.answers, text)
 	}
+	a.mu.Unlock()
 	if call.Status != 0 && (err != nil || said.Status != call.Status) {
-		return fmt.Errorf("%s %s answered %s (%w) instead of %d", call.Method, call.Path, text, err, call.Status)
+		return fmt.Errorf("%s (%w) instead of %d", text, err, call.Status)
 	}
 	return nil
 }

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/stretchr/testify/assert"
@@ -262,4 +265,52 @@ func TestStrictRulesLeft(t *testing.T) {
 		return ended(strict.PID)
 	})
 	r.stop(t)
+}
+
+// TestStrictRulesOfAFailedStart: a server that cannot start leaves the rules in
+// force that the runners of the one before it are under.
+func TestStrictRulesOfAFailedStart(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(t *testing.T, n *netns, address string) (args []string, mend func()){
+		"its address is taken": func(t *testing.T, n *netns, address string) ([]string, func()) {
+			l := n.listen("tcp", address)
+			return nil, func() { assert.NoError(t, l.Close()) }
+		},
+		"no token": func(t *testing.T, _ *netns, _ string) ([]string, func()) {
+			return []string{"--set", "http.auth.token_file=" + filepath.Join(t.TempDir(), "missing")}, func() {}
+		},
+		"its address file cannot be written": func(t *testing.T, _ *netns, _ string) ([]string, func()) {
+			return []string{"--addr-file", filepath.Join(t.TempDir(), "missing", "file")}, func() {}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, n := newStrictRestartable(t)
+			args := strictArgs("--on-exit=detach")
+			r.start(t, args...)
+			r.expect(t, 200, "POST", "/streams/a", echo("a"))
+			before, address := strictly(t, r.client, "a"), strings.TrimPrefix(r.Base, "http://")
+			r.kill9(t)
+			tables := n.tables()
+			require.Len(t, tables, 1)
+
+			more, mend := fail(t, n, address)
+			require.NoError(t, r.exec(append(args, more...)...))
+			select {
+			case <-r.exited:
+				require.Error(t, r.exitErr, "what the test is about")
+			case <-time.After(startTimeout):
+				require.Fail(t, "it serves")
+			}
+			require.Error(t, ended(before.PID), "the runner has ended")
+			assert.Equal(t, tables, n.tables())
+			assert.ErrorIs(t, n.dialAs(before.Sandbox.UID, address), syscall.ECONNREFUSED)
+			mend()
+
+			r.start(t, strictArgs("--on-exit=stop")...)
+			assert.Equal(t, before.PID, awaitState(t, r.client, "a", "running").PID)
+			r.stop(t)
+			assert.Empty(t, n.tables())
+		})
+	}
 }

@@ -352,3 +352,24 @@ output: {drop: {}}
 	assert.Equal(t, s.PID, again.PID)
 	assert.Zero(t, again.Restarts)
 }
+
+// TestLimitsDiskFirst: a stream is not given its first limit of disk where its
+// files take more than that, and runs on.
+func TestLimitsDiskFirst(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	p := startPenstock(t)
+	p.expect(t, 200, "POST", "/streams/a", echo("a"))
+	before := statusOfLimits(t, p.client, "a")
+	file := filepath.Join(streamFolder(p.DataDir, "a"), "large")
+	require.NoError(t, os.WriteFile(file, make([]byte, 20*mib), 0o600))
+	a := p.expect(t, 400, "PATCH", "/streams/a", limited("disk: 10MiB", ""))
+	assert.Contains(t, a.Text(), "remove some")
+	require.NoError(t, os.Remove(file))
+	p.expect(t, 200, "PATCH", "/streams/a", limited("disk: 10MiB", ""))
+	after := statusOfLimits(t, p.client, "a")
+	assert.EqualValues(t, 10*mib, after.Isolation.Limits.Disk)
+	assert.Zero(t, after.Restarts)
+	awaitEcho(t, p.client, "/a/post", "a")
+	assert.Equal(t, before.Revision+1, after.Revision)
+}

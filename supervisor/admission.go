@@ -154,7 +154,18 @@ func (s *Supervisor) settleAll(members []*member) {
 	for _, m := range members {
 		// What is not made takes nothing any more: its id was given back.
 		if m.stream != nil {
-			s.confiner.settle(m.id, m.stream.seen.Load())
+			s.settleMember(m)
 		}
 	}
+}
+
+// settleMember counts a stream for what it has, whatever a set wanted for it.
+// One that has been deleted meanwhile has nothing, not even what was made anew
+// for it.
+func (s *Supervisor) settleMember(m *member) {
+	if s.owns(m.stream) {
+		s.confiner.settle(m.id, m.stream.seen.Load())
+		return
+	}
+	s.dropStrayFiles(m.id)
 }

@@ -31,7 +31,7 @@ func (s *Supervisor) Close(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.confiner.close))
+	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.leaving(false)))
 }
 
 // Detach ends the supervisor and leaves every runner running, for the next
@@ -41,10 +41,6 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 	var mu sync.Mutex
 	var errs []error
 	all := s.closing()
-	goOn := slices.ContainsFunc(all, func(st *stream) bool {
-		v := st.seen.Load()
-		return v != nil && v.current != nil
-	})
 	for _, st := range all {
 		wg.Go(func() {
 			if err := st.release(ctx); err != nil {
@@ -59,6 +55,11 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 		// Somebody still works on these streams: the end of the process ends that.
 		return errors.Join(errs...)
 	}
+	// Only now none is about to start any more.
+	goOn := slices.ContainsFunc(all, func(st *stream) bool {
+		v := st.seen.Load()
+		return v != nil && v.current != nil
+	})
 	return s.handBack(ctx, s.leaving(goOn))
 }
 
@@ -85,8 +86,15 @@ func (s *Supervisor) Abandon(ctx context.Context) error {
 }
 
 // leaving is how what the supervisor has made on the host is left, when runners
-// go on without it or when none do.
+// of its own go on without it or when none do. Those of an earlier supervisor do
+// as long as they have not been found and adopted or ended, and what they are
+// bound by is not taken from them.
 func (s *Supervisor) leaving(goOn bool) func() error {
+	select {
+	case <-s.cleared:
+	default:
+		goOn = true
+	}
 	if goOn {
 		return s.confiner.unguide
 	}

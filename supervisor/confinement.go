@@ -85,6 +85,9 @@ func (s *Supervisor) confinement(id string, opts options.Options, limits options
 // strict is what the profile strict adds for one stream.
 func (s *Supervisor) strict(id string, own options.Sandbox) (*sandbox.Strict, error) {
 	c := s.confiner
+	if c.guarded != nil && !c.guards() {
+		return nil, fmt.Errorf("%w: the rules of egress are not in force: the server's log says why", ErrUnavailable)
+	}
 	uid, err := c.uids.of(id)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,13 +66,20 @@ func (c *confiner) keepGuard(ctx context.Context, log *zap.Logger) {
 		case <-ticker.C:
 		}
 		err := c.table.Verify(*c.guarded)
-		if err == nil {
+		resolvers := egress.Resolvers()
+		switch {
+		case err != nil:
+			c.guarding.Store(false)
+			log.Error("the rules of egress were not in force, and are put back", zap.Error(err))
+		case !slices.Equal(resolvers, c.guarded.Resolvers):
+			log.Info("this host has other name servers: the rules of egress follow")
+		default:
 			c.guarding.Store(true)
 			continue
 		}
-		c.guarding.Store(false)
-		log.Error("the rules of egress were not in force, and are put back", zap.Error(err))
+		c.guarded.Resolvers = resolvers
 		if err := c.table.Apply(*c.guarded); err != nil {
+			c.guarding.Store(false)
 			log.Error("the rules of egress cannot be put back: streams are not bound by them", zap.Error(err))
 			continue
 		}
@@ -81,12 +90,17 @@ func (c *confiner) keepGuard(ctx context.Context, log *zap.Logger) {
 // unguide leads connections to the API nowhere from now on, for runners that go
 // on without a supervisor: the port that they were led to may be anybody's next.
 func (c *confiner) unguide() error {
-	if c.guarded == nil {
-		return nil
+	var errs []error
+	if c.hierarchy != nil {
+		// Folders in which there are runners stay.
+		errs = append(errs, c.hierarchy.Close())
 	}
-	policy := *c.guarded
-	policy.FunctionsPort = 0
-	return c.table.Apply(policy)
+	if c.guarded != nil {
+		policy := *c.guarded
+		policy.FunctionsPort = 0
+		errs = append(errs, c.table.Apply(policy))
+	}
+	return errors.Join(errs...)
 }
 
 func egressRules(key string, texts []string) ([]egress.Rule, error) {

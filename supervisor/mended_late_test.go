@@ -1,10 +1,13 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,5 +181,33 @@ func TestSetMeetsAChangeThatFails(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, recordOf(t, s, "a").Revision, snap.Revision)
 	require.NoError(t, s.Pause(ctx, "a", Change{}))
+	require.NoError(t, s.Close(context.Background()))
+}
+
+// TestSetMeetsDeletion: a stream that is deleted while a set that has it waits
+// leaves nothing behind.
+func TestSetMeetsDeletion(t *testing.T) {
+	t.Parallel()
+	s := newScripted(t)
+	ctx := t.Context()
+	require.NoError(t, s.Create(ctx, "a", parsed(t, plain), Change{}))
+	creation, set := make(chan error, 1), make(chan error, 1)
+	go func() { creation <- s.Create(ctx, "b", parsed(t, hanging), Change{}) }()
+	require.Eventually(t, func() bool { return runnerFolders(t, s) == 2 }, patience, time.Millisecond)
+	go func() {
+		set <- s.ReplaceAll(ctx, map[string]*document.Document{"a": parsed(t, plain+"\nn: 2"), "b": parsed(t, plain)}, Change{})
+	}()
+	// It waits for what becomes of the creation.
+	require.Eventually(t, func() bool {
+		var stacks bytes.Buffer
+		require.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
+		return strings.Contains(stacks.String(), ".reserveAll(")
+	}, patience, time.Millisecond)
+	require.NoError(t, s.Delete(ctx, "a", time.Second))
+	require.ErrorIs(t, <-creation, ErrUnavailable)
+	require.ErrorIs(t, <-set, ErrConflict)
+	_, err := s.Get("a")
+	require.ErrorIs(t, err, ErrNotFound)
+	assert.NoDirExists(t, s.streamDir("a"))
 	require.NoError(t, s.Close(context.Background()))
 }

@@ -10,6 +10,7 @@ import (
 	"penstock/rpc"
 	"penstock/supervisor/cgroup"
 	"penstock/supervisor/options"
+	"penstock/supervisor/watchdog"
 )
 
 // errNeedsNewRunner says that limits cannot be changed while the runner runs.
@@ -30,7 +31,7 @@ func (s *stream) relimit(ctx context.Context, inst *instance, to options.Limits)
 	if r.from == to {
 		return r, nil
 	}
-	if err := r.possible(); err != nil {
+	if err := r.possible(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.apply(ctx, r.from, to); err != nil {
@@ -40,7 +41,7 @@ func (s *stream) relimit(ctx context.Context, inst *instance, to options.Limits)
 }
 
 // possible says whether the process can be given the limits at all.
-func (r *relimit) possible() error {
+func (r *relimit) possible(ctx context.Context) error {
 	sup := r.s.sup
 	proc, from, to := r.inst.proc, r.from, r.to
 	switch {
@@ -52,7 +53,12 @@ func (r *relimit) possible() error {
 		sup.logMegabytes(from) != sup.logMegabytes(to):
 		return errNeedsNewRunner
 	}
-	if used := r.inst.watches.diskUsed(); to.Disk > 0 && used > int64(to.Disk) {
+	used := r.inst.watches.diskUsed()
+	if from.Disk == 0 && to.Disk > 0 {
+		// Nobody has looked so far. What cannot be measured the watch will find.
+		used, _ = watchdog.MeasureDisk(ctx, func() int64 { return sup.logsSize(r.s.id) }, sup.streamDir(r.s.id), proc.Dir())
+	}
+	if to.Disk > 0 && used > int64(to.Disk) {
 		return &InvalidError{fmt.Sprintf("field disk: the stream's files take %s, which is more than %s: remove some of them first", size(used), to.Disk)}
 	}
 	return nil

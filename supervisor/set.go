@@ -319,6 +319,8 @@ func (s *Supervisor) applyMember(ctx context.Context, m *member, timeout time.Du
 		}
 		if m.reserved != nil {
 			s.unreserve(m.reserved)
+		} else {
+			s.settleMember(m)
 		}
 		return m.err
 	}

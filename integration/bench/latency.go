@@ -33,6 +33,12 @@ func (b *bench) latency(ctx context.Context, rep *report) error {
 	for i := range warmUps + b.opts.Cycles {
 		for at, s := range []*server{penstock, reference} {
 			c, err := s.cycle(ctx, fmt.Sprintf("cycle%d", i))
+			if s == reference && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				// Now and then the engine's streams mode does not serve a stream's
+				// path any more after a PUT. That is not what is measured.
+				b.say("the reference answers 503 for good after a change: again with another stream")
+				c, err = s.cycle(ctx, fmt.Sprintf("again%d", i))
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}

@@ -1,7 +1,9 @@
 package egress
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -171,4 +173,49 @@ func TestMultipathTCP(t *testing.T) {
 	ours := host.stream(t, ourUID)
 	ours.refused(t, "mptcp", "127.0.0.1", port)
 	ours.refused(t, "mptcp", "10.77.0.1", port)
+}
+
+// A connection to the control port that was made while somebody had removed the
+// rules, and that the kernel knows, is cut when they are back.
+func TestConnectionsMadeWithoutRules(t *testing.T) {
+	host, _ := hosts(t)
+	var l net.Listener
+	host.do(t, func() (err error) {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+		return err
+	})
+	echoed := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		l.Close()
+		cancel()
+		<-echoed
+	})
+	go func() {
+		defer close(echoed)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		_, _ = io.Copy(conn, conn)
+		conn.Close()
+	}()
+	_, control, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	// Its rules have the kernel know of connections, but say nothing of the port.
+	table := Open("penstock_test")
+	p := policy(t)
+	p.Deny = nil
+	p.Allow = rules(t, "127.0.0.0/8")
+	host.apply(t, table, p)
+	ours := host.stream(t, ourUID)
+	ours.tell(t, "hold tcp "+net.JoinHostPort("127.0.0.1", control))
+	require.Equal(t, "1", ours.hear(t).Said)
+	p.ControlPort = number(t, control)
+	host.apply(t, table, p)
+	ours.tell(t, "")
+	a := ours.hear(t)
+	assert.Empty(t, a.Said)
+	assert.NotEmpty(t, a.Error)
 }

@@ -55,6 +55,8 @@ func beStream() int {
 			err = send(network, address)
 		case "twice":
 			a.Said, err = askTwice(network, address, in, out)
+		case "hold":
+			a.Said, err = hold(network, address, in, out)
 		case "check":
 			err = Check()
 		case "hammer":
@@ -214,4 +216,34 @@ func hammer(network, address string, in *bufio.Scanner) (a answer) {
 		}
 	}
 	return a
+}
+
+// hold tells the echo of a byte, and of another one on the same connection after
+// the next line.
+func hold(network, address string, in *bufio.Scanner, out *json.Encoder) (string, error) {
+	conn, err := net.Dial(network, address)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	echo := func(text string) (string, error) {
+		if _, err := conn.Write([]byte(text)); err != nil {
+			return "", err
+		}
+		buf := make([]byte, 1)
+		n, err := conn.Read(buf)
+		return string(buf[:n]), err
+	}
+	said, err := echo("1")
+	if err != nil {
+		return "", err
+	}
+	if err := out.Encode(answer{Said: said}); err != nil {
+		return "", err
+	}
+	in.Scan()
+	return echo("2")
 }

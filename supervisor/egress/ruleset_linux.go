@@ -86,8 +86,9 @@ func redirectTo(port uint16) []expr.Any {
 func reachedChain(p Policy, ours []expr.Any) chain {
 	c := chain{name: chainReached, kind: nftables.ChainTypeFilter, priority: *nftables.ChainPriorityFilter}
 	if p.ControlPort != 0 {
-		c.add("control port", ours, toPorts(unix.IPPROTO_TCP, one(p.ControlPort)),
-			inState(expr.CmpOpEq, expr.CtStateBitESTABLISHED), toType(unix.RTN_LOCAL), refuse())
+		// A connection that was made while somebody had removed the rules is cut
+		// when they are back.
+		c.add("control port", ours, toPorts(unix.IPPROTO_TCP, one(p.ControlPort)), toType(unix.RTN_LOCAL), refuse())
 	}
 	return c
 }

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,7 +38,8 @@ func (l *Launcher) Adopt(id Identity, hierarchy *cgroup.Hierarchy) (*Process, er
 	if err != nil {
 		return nil, fmt.Errorf("adopting process %d: %w", id.PID, err)
 	}
-	config := l.pluginConfig(handle.pid)
+	p := &Process{handle: handle, ending: end, protocol: rpc.ProtocolVersion, identity: id}
+	config := l.pluginConfig(p, handle.pid)
 	config.Plugins = rpc.ClientPlugins()[rpc.ProtocolVersion]
 	config.Reattach = &plugin.ReattachConfig{
 		Protocol:        plugin.ProtocolGRPC,
@@ -45,13 +47,7 @@ func (l *Launcher) Adopt(id Identity, hierarchy *cgroup.Hierarchy) (*Process, er
 		Addr:            &net.UnixAddr{Name: filepath.Join(dir, id.Socket), Net: "unix"},
 		ReattachFunc:    func() (runner.AttachedRunner, error) { return handle, nil },
 	}
-	p := &Process{
-		plugin:   plugin.NewClient(config),
-		handle:   handle,
-		ending:   end,
-		protocol: rpc.ProtocolVersion,
-		identity: id,
-	}
+	p.plugin = plugin.NewClient(config)
 	if err := p.connect(); err != nil {
 		handle.release()
 		return nil, fmt.Errorf("adopting process %d: %w", id.PID, err)
@@ -77,17 +73,28 @@ func isName(name string) bool {
 	return name != "" && name != "." && name != ".." && filepath.Base(name) == name
 }
 
-// pluginConfig is what go-plugin needs to know of every runner. Only the
-// process with that id is spoken to.
-func (l *Launcher) pluginConfig(pid func() int) *plugin.ClientConfig {
+// pluginConfig is what go-plugin needs to know of the runner of p. Only the
+// process with that id is spoken to, and no link in the place of its socket is
+// followed.
+func (l *Launcher) pluginConfig(p *Process, pid func() int) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  rpc.Handshake(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  append(rpc.DialOptions(l.observe), grpc.WithTransportCredentials(peerCredentials{insecure.NewCredentials(), pid})),
-		SkipHostEnv:      true,
-		StartTimeout:     l.startTimeout,
-		Logger:           hclog.NewNullLogger(),
+		GRPCDialOptions: append(rpc.DialOptions(l.observe), grpc.WithContextDialer(p.dialPlugin),
+			grpc.WithTransportCredentials(peerCredentials{insecure.NewCredentials(), pid})),
+		SkipHostEnv:  true,
+		StartTimeout: l.startTimeout,
+		Logger:       hclog.NewNullLogger(),
 	}
+}
+
+// dialPlugin connects to the socket that the runner has told of.
+func (p *Process) dialPlugin(ctx context.Context, _ string) (net.Conn, error) {
+	at := p.plugin.ReattachConfig()
+	if at == nil {
+		return nil, errors.New("the runner has not told of its socket")
+	}
+	return dialSocket(ctx, at.Addr.String())
 }
 
 // connect makes the client of a process that go-plugin has started or taken

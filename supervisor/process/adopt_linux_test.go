@@ -363,3 +363,32 @@ func awaitDead(t *testing.T, pid int) {
 		return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) || err == nil && stat.dead()
 	}, patience, 5*time.Millisecond)
 }
+
+// TestPluginFollowsNoLink: who listens where a link in the place of a runner's
+// socket leads is not connected to, not even for a moment.
+func TestPluginFollowsNoLink(t *testing.T) {
+	l := launcher(t)
+	p := start(t, l)
+	id, err := p.Identity()
+	require.NoError(t, err)
+	p.Release()
+	again := adopt(t, l, id)
+	for who, p := range map[string]*Process{"started": p, "adopted": again} {
+		conn, err := p.dialPlugin(t.Context(), "")
+		require.NoError(t, err, who)
+		require.NoError(t, conn.Close())
+	}
+	socket := filepath.Join(l.runDir, id.Dir, id.Socket)
+	require.NoError(t, os.Rename(socket, socket+".own"))
+	listener, err := net.Listen("unix", filepath.Join(l.runDir, "elsewhere"))
+	require.NoError(t, err)
+	defer listener.Close()
+	require.NoError(t, os.Symlink(listener.Addr().String(), socket))
+	for who, p := range map[string]*Process{"started": p, "adopted": again} {
+		_, err := p.dialPlugin(t.Context(), "")
+		assert.ErrorContains(t, err, "something else", who)
+	}
+	require.NoError(t, listener.(*net.UnixListener).SetDeadline(time.Now().Add(50*time.Millisecond)))
+	_, err = listener.Accept()
+	assert.ErrorIs(t, err, os.ErrDeadlineExceeded, "somebody has connected")
+}

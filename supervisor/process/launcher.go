@@ -82,7 +82,7 @@ func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr
 		}
 	}()
 
-	config := l.pluginConfig(started.pid)
+	config := l.pluginConfig(p, started.pid)
 	config.VersionedPlugins = rpc.ClientPlugins()
 	config.UnixSocketConfig = &plugin.UnixSocketConfig{TempDir: dir}
 	config.RunnerFunc = func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {

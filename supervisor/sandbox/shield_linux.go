@@ -26,10 +26,10 @@ func (p Plan) shields() bool {
 // starts, in a mount namespace of its own. What is mounted on the host later is
 // mounted here as well.
 func shield() error {
-	const step, mend = "protect the kernel's settings", "this needs Linux 5.12: use the isolation profile none on an older one"
+	const step = "protect the kernel's settings"
 	slave := unix.MountAttr{Propagation: unix.MS_SLAVE}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &slave); err != nil {
-		return fail(step, err, mend)
+		return fail(step, err, shieldMend(err))
 	}
 	readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	for _, path := range settings {
@@ -42,8 +42,19 @@ func shield() error {
 			err = unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE, &readOnly)
 		}
 		if err != nil {
-			return fail(step, &os.PathError{Op: "mount", Path: path, Err: err}, mend)
+			return fail(step, &os.PathError{Op: "mount", Path: path, Err: err}, shieldMend(err))
 		}
 	}
 	return nil
+}
+
+// shieldMend says what can be done where root may mount and cannot.
+func shieldMend(err error) string {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return "what contains this server forbids mounting: allow it (AppArmor, seccomp), or take the capability SYS_ADMIN from the server"
+	case errors.Is(err, unix.EINVAL):
+		return "the server's root folder must be a mount point, which that of a chroot is not: bind it on itself first"
+	}
+	return "this needs Linux 5.12: use the isolation profile none on an older one"
 }

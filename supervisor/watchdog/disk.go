@@ -44,6 +44,15 @@ func WatchDisk(limit int64, spare func() int64, exceeded func(used, limit int64)
 	return d
 }
 
+// MeasureDisk is one look at folders, in bytes. With an error, they hold at least
+// that.
+func MeasureDisk(ctx context.Context, spare func() int64, dirs ...string) (int64, error) {
+	// What is spared may be removed while the folders are measured.
+	before := spare()
+	size, err := folder.Measure(ctx, dirs...)
+	return max(size.Bytes-max(before, spare()), size.Files*bytesPerFile), err
+}
+
 // SetLimit changes the limit, from the next look on.
 func (d *Disk) SetLimit(limit int64) { d.limit.Store(limit) }
 
@@ -61,11 +70,11 @@ func (d *Disk) run(ctx context.Context, exceeded func(used, limit int64)) {
 	failures := 0
 	for {
 		begun := time.Now()
-		size, err := folder.Measure(ctx, d.dirs...)
+		used, err := MeasureDisk(ctx, d.spare, d.dirs...)
 		if ctx.Err() != nil {
 			return
 		}
-		limit, used := d.limit.Load(), max(size.Bytes-d.spare(), size.Files*bytesPerFile)
+		limit := d.limit.Load()
 		if err == nil {
 			failures = 0
 			d.used.Store(used)

@@ -149,3 +149,30 @@ func TestDisk(t *testing.T) {
 		})
 	}
 }
+
+// TestDiskSpareRemoved: what is spared and removed while the folders are being
+// measured is nobody's excess.
+func TestDiskSpareRemoved(t *testing.T) {
+	const limit = 1 << 20
+	dir := t.TempDir()
+	spared := filepath.Join(dir, "spared")
+	looks := make(chan struct{}, 1000)
+	w := watchdog.WatchDisk(limit, func() int64 {
+		// There as the folder is measured, and gone when it has been.
+		if _, err := os.Stat(spared); err == nil {
+			assert.NoError(t, os.Remove(spared))
+			looks <- struct{}{}
+			return 0
+		}
+		assert.NoError(t, os.WriteFile(spared, make([]byte, 2*limit), 0o600))
+		return 2 * limit
+	}, func(used, _ int64) { t.Errorf("%d bytes are too many", used) }, dir)
+	defer w.Stop()
+	for range 2 {
+		select {
+		case <-looks:
+		case <-time.After(patience):
+			require.Fail(t, "nobody looks")
+		}
+	}
+}
