@@ -250,7 +250,7 @@ func TestAdoptionOfAStoppedRunner(t *testing.T) {
 		r.expect(t, 200, "POST", "/streams/"+id, echo(id))
 	}
 	pid := mustStatus(t, r.client, "stopped").PID
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	freeze(t, pid)
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	r.kill9(t)
 

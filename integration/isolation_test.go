@@ -88,7 +88,7 @@ func TestIsolation(t *testing.T) {
 
 	// A runner that hangs, while the others go on dying.
 	pid := awaitPID(t, p.client, hung)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	freeze(t, pid)
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	var held []<-chan outcome
 	for range 8 {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +45,7 @@ output: {http_client: {url: 'http://%s', verb: POST, timeout: 1h, retries: 1000}
 		{name: "busy", config: busyYAML, timeout: time.Second},
 		{name: "stopped", config: echo("x"), timeout: time.Second, before: func(t *testing.T, pid int) {
 			t.Helper()
-			require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+			freeze(t, pid)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func TestLifecycleShutdown(t *testing.T) {
 			} {
 				p.expect(t, 200, "POST", "/streams/"+id, config)
 			}
-			require.NoError(t, syscall.Kill(awaitPID(t, p.client, "stopped"), syscall.SIGSTOP))
+			freeze(t, awaitPID(t, p.client, "stopped"))
 			held := begin(t, p.client, request{Method: http.MethodPost, Path: "/stopped/post", Body: "held"})
 			stuck := stuckInBuild(t)
 			changes := []<-chan outcome{
@@ -100,7 +100,7 @@ func TestLifecycleSecondSignal(t *testing.T) {
 	p := startPenstock(t, "--set", "timeouts.shutdown=60s")
 	p.expect(t, 200, "POST", "/streams/blocked", blockedYAML)
 	p.expect(t, 200, "POST", "/streams/stopped", echo("stopped"))
-	require.NoError(t, syscall.Kill(awaitPID(t, p.client, "stopped"), syscall.SIGSTOP))
+	freeze(t, awaitPID(t, p.client, "stopped"))
 	require.NoError(t, p.signal(syscall.SIGINT))
 	await(t, changeTimeout, "the stop to begin", func() error {
 		if err := p.alive(); err != nil {

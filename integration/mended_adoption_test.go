@@ -165,7 +165,7 @@ output: {http_client: {url: '%s', verb: POST, timeout: 1h}}
 	}
 	t.Cleanup(l.goOn)
 	for _, pid := range l.pids {
-		require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+		freeze(t, pid)
 	}
 	l.kill9(t)
 	l.start(t, l.args...)

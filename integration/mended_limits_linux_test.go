@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -65,7 +64,7 @@ func TestLimitsOfASilentRunner(t *testing.T) {
 // silence stops a process, and waits until it has stopped.
 func silence(t *testing.T, pid int) {
 	t.Helper()
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	freeze(t, pid)
 	await(t, changeTimeout, "the process to stop", func() error {
 		text, err := os.ReadFile(procFile(pid, "status"))
 		if err == nil && !strings.Contains(string(text), "\nState:\tT") {

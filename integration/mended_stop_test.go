@@ -244,7 +244,7 @@ func TestStopOfAHangingRunner(t *testing.T) {
 	p.expect(t, 200, "POST", "/streams/a", echo("a"))
 	await(t, changeTimeout, "the stream's readiness", func() error { return readyIs(t, p, 200) })
 	pid := awaitPID(t, p.client, "a")
-	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	freeze(t, pid)
 	await(t, changeTimeout, "the runner's stop", func() error {
 		found, err := readProcess(pid)
 		if err == nil && found.State != "T" {

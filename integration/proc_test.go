@@ -2,12 +2,17 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // process is one entry of /proc at the moment it was read.
@@ -118,4 +123,24 @@ func holdsSocket(pid int, inode string) bool {
 
 func procFile(pid int, name string) string {
 	return filepath.Join("/proc", strconv.Itoa(pid), name)
+}
+
+// freeze stops a process and returns when all of it has stopped, which takes
+// until each of its threads has had a turn.
+func freeze(t testing.TB, pid int) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	await(t, changeTimeout, fmt.Sprintf("process %d to stop", pid), func() error {
+		threads, err := filepath.Glob(procFile(pid, "task/*/stat"))
+		if err == nil && len(threads) == 0 {
+			err = errors.New("it is gone")
+		}
+		for _, path := range threads {
+			stat, readErr := os.ReadFile(path)
+			if readErr != nil || !strings.Contains(string(stat), ") T ") {
+				return errors.Join(fmt.Errorf("%s: %.40q", path, stat), readErr)
+			}
+		}
+		return err
+	})
 }

@@ -261,7 +261,7 @@ func TestStatusOfStopped(t *testing.T) {
 		return nil
 	})
 	known := s.Connections
-	require.NoError(t, syscall.Kill(s.PID, syscall.SIGSTOP))
+	freeze(t, s.PID)
 	for range 3 {
 		s = mustStatus(t, p.client, "a")
 		assert.Equal(t, "running", s.State)
