@@ -18,9 +18,11 @@ import (
 )
 
 const (
-	// hostileGetLimit is what a GET of the supervisor's may take, waits for a CPU
-	// left out.
+	// hostileGetLimit is what hostileGetShare of the GETs of one kind may take,
+	// waits for a CPU left out. What slows a single one down can be the rest of the
+	// machine, on which other tests run as well.
 	hostileGetLimit = 100 * time.Millisecond
+	hostileGetShare = 0.99
 	neighbourID     = "neighbour"
 )
 
@@ -140,12 +142,16 @@ const hostileGrowth = 256 << 20
 func (s *target) held(t *testing.T, world *hostileWorld) {
 	t.Helper()
 	served, gets := s.Neighbour.sum(), s.Gets.sum()
-	t.Logf("the neighbour: %s; the API: %s; the slowest without the waits for a CPU: %v", served, gets, s.Clock.slowest)
+	t.Logf("the neighbour: %s; the API: %s", served, gets)
 	assert.Empty(t, served.Failures, "the neighbour's requests")
 	assert.Empty(t, gets.Failures, "the API")
 	assert.NotZero(t, served.Count)
-	for what, took := range s.Clock.slowest {
-		assert.Less(t, took, hostileGetLimit, what)
+	for what, took := range s.Clock.took {
+		slices.Sort(took)
+		most := took[int(hostileGetShare*float64(len(took)-1))]
+		t.Logf("%d times %s: %.0f in 100 within %s, the slowest %s, without the waits for a CPU",
+			len(took), what, 100*hostileGetShare, most, took[len(took)-1])
+		assert.Less(t, most, hostileGetLimit, what)
 	}
 	status := mustStatus(t, s.client, neighbourID)
 	assert.Equal(t, "running", status.State)
@@ -167,15 +173,15 @@ const (
 )
 
 // hostileClock asks the API for this and that, and takes down how long the
-// slowest answers took: without the time for which those that a request passes,
-// the client, the supervisor, the neighbour's runner and the kernel's threads that
+// answers took: without the time for which those that a request passes, the
+// client, the supervisor, the neighbour's runner and the kernel's threads that
 // deliver packets, were ready to run and had no CPU.
 type hostileClock struct {
 	pids []int
 
-	mu      sync.Mutex
-	ids     []string
-	slowest map[string]time.Duration
+	mu   sync.Mutex
+	ids  []string
+	took map[string][]time.Duration
 }
 
 func newHostileClock(pids ...int) *hostileClock {
@@ -184,7 +190,7 @@ func newHostileClock(pids ...int) *hostileClock {
 			pids = append(pids, p.PID)
 		}
 	}
-	return &hostileClock{pids: pids, slowest: map[string]time.Duration{}}
+	return &hostileClock{pids: pids, took: map[string][]time.Duration{}}
 }
 
 // waits reads how long each thread on a request's way has waited so far.
@@ -246,6 +252,6 @@ func (c *hostileClock) ask(ctx context.Context, from *client, n int) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.slowest[what] = max(c.slowest[what], took)
+	c.took[what] = append(c.took[what], max(took, 0))
 	return err
 }
