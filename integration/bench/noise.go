@@ -13,41 +13,24 @@ import (
 
 // neighbours are streams that take what they can get.
 var neighbours = []struct{ id, name, config string }{
-	{"cpu", "a CPU hog", `input:
+	{"cpu", "a CPU hog", neverIdle(`mapping: root = range(0, 1000).fold(0, x -> (x.tally + x.value) % 7)`)},
+	{"garbage", "an allocator", neverIdle(`mapping: root = range(0, 1000).map_each(n -> n.string().repeat(50)).join("")`)},
+	{"log", "a log spammer", neverIdle(`log: {level: INFO, message: '${! "noise".repeat(100) }'}`)},
+}
+
+// neverIdle is a stream that does the same over and over, four times at once.
+func neverIdle(processor string) string {
+	return `input:
   generate:
     interval: ""
     mapping: root = ""
 pipeline:
   threads: 4
   processors:
-    - mapping: root = range(0, 1000).fold(0, x -> (x.tally + x.value) % 7)
+    - ` + processor + `
 output:
   drop: {}
-`},
-	{"garbage", "an allocator", `input:
-  generate:
-    interval: ""
-    mapping: root = ""
-pipeline:
-  threads: 4
-  processors:
-    - mapping: root = range(0, 1000).map_each(n -> n.string().repeat(50)).join("")
-output:
-  drop: {}
-`},
-	{"log", "a log spammer", `input:
-  generate:
-    interval: ""
-    mapping: root = ""
-pipeline:
-  threads: 4
-  processors:
-    - log:
-        level: INFO
-        message: ${! "noise".repeat(100) }
-output:
-  drop: {}
-`},
+`
 }
 
 // What the streams of a careful operator have.
