@@ -18,6 +18,10 @@ import (
 // upgradePoll is how often a stream that was restarted is looked at.
 const upgradePoll = 100 * time.Millisecond
 
+// upgradePatience is how long a runner that is to be replaced may take to tell of
+// its connections.
+const upgradePatience = 2 * time.Second
+
 func newUpgradeCommand() *cobra.Command {
 	u := upgrade{}
 	cmd := &cobra.Command{
@@ -93,7 +97,7 @@ func (u *upgrade) run(ctx context.Context) error {
 
 // one sees to one stream and says what became of it.
 func (u *upgrade) one(ctx context.Context, id string) (string, error) {
-	before, err := u.status(ctx, id)
+	before, err := u.answered(ctx, id)
 	switch {
 	case gone(err):
 		return "deleted meanwhile", nil
@@ -128,6 +132,26 @@ func (u *upgrade) one(ctx context.Context, id string) (string, error) {
 		note = ", not connected, as before"
 	}
 	return fmt.Sprintf("restarted in %s: %s, now %s%s", time.Since(began).Round(time.Millisecond), before.Runner, after.Runner, note), nil
+}
+
+// answered is the status of a stream once its runner has answered, or after
+// upgradePatience: a busy one may be late, and what it was connected to is what
+// the next one is to be.
+func (u *upgrade) answered(ctx context.Context, id string) (supervisor.Status, error) {
+	late := time.After(upgradePatience)
+	for {
+		status, err := u.status(ctx, id)
+		if err != nil || status.Unanswered == "" {
+			return status, err
+		}
+		select {
+		case <-ctx.Done():
+			return status, ctx.Err()
+		case <-late:
+			return status, nil
+		case <-time.After(upgradePoll):
+		}
+	}
 }
 
 func (u *upgrade) status(ctx context.Context, id string) (supervisor.Status, error) {

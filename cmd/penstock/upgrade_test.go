@@ -29,6 +29,8 @@ type fakeServer struct {
 	// restart is what becomes of a stream that is restarted; one that is not
 	// there runs with the new version.
 	restart map[string]func(s *supervisor.Status, w http.ResponseWriter)
+	// told, if set, is called with each status before it is told.
+	told func(s *supervisor.Status)
 	// restarted are the streams in the order of their restarts.
 	restarted []string
 }
@@ -45,6 +47,9 @@ func newFakeServer(t *testing.T, states map[string]supervisor.Status) *fakeServe
 	mux.HandleFunc("GET /streams", func(w http.ResponseWriter, _ *http.Request) { f.answer(w, f.streams) })
 	mux.HandleFunc("GET /streams/{id}/status", func(w http.ResponseWriter, r *http.Request) {
 		if s := f.streams[r.PathValue("id")]; s != nil {
+			if f.told != nil {
+				f.told(s)
+			}
 			f.answer(w, s)
 			return
 		}
@@ -144,6 +149,30 @@ func TestUpgradeAwaitsEachStream(t *testing.T) {
 	wait.Wait()
 	assert.Equal(t, 0, code, errs)
 	assert.Equal(t, []string{"a", "c"}, f.restarted)
+}
+
+// A runner that is too busy to answer at once had its connections all the same:
+// the next one is to have them, too.
+func TestUpgradeAwaitsTheAnswerBefore(t *testing.T) {
+	f := newFakeServer(t, map[string]supervisor.Status{"a": runningWith("v1")})
+	connections, asked, since := f.streams["a"].Connections, 0, 0
+	f.streams["a"].Unanswered, f.streams["a"].Connections = "its runner does not answer", nil
+	f.told = func(s *supervisor.Status) {
+		asked++
+		switch {
+		case len(f.restarted) == 0 && asked == 3:
+			s.Unanswered, s.Connections = "", connections
+		case len(f.restarted) == 1:
+			if since++; since == 3 {
+				s.Connections = connections
+			}
+		}
+	}
+	f.restart["a"] = func(s *supervisor.Status, _ http.ResponseWriter) { s.Connections = nil }
+	code, out, errs := f.command("upgrade", "--rolling")
+	assert.Equal(t, 0, code, errs)
+	assert.NotContains(t, out, "not connected")
+	assert.Equal(t, 3, since)
 }
 
 func TestUpgradeStopsAtTheFirstFailure(t *testing.T) {
