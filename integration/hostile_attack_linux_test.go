@@ -123,7 +123,11 @@ func (a *attack) callOnce(ctx context.Context, call hostileCall) error {
 		Method: call.Method, Path: a.fill(call.Path), Body: generated(a.fill(call.Body)), Header: call.Header,
 		Keep: hostileKeep,
 	}
-	ctx, cancel := context.WithTimeout(ctx, hostileCallTime)
+	timeout := hostileCallTime
+	if call.Patient {
+		timeout = hostileTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	said, err := a.ask(ctx, r)
 	text := said.String()

@@ -74,6 +74,9 @@ type hostileCall struct {
 	Header map[string]string `yaml:"header"`
 	// At once are so many of the same; one if it is not given.
 	AtOnce int `yaml:"at_once"`
+	// Patient ones are large, and wait for their answer for as long as for an
+	// outcome.
+	Patient bool `yaml:"patient"`
 	// Any answer, or none, is in order; else it has this status.
 	Status int `yaml:"status"`
 }
