@@ -77,13 +77,15 @@ func slowToBuild() string {
 // the file is a pipe that nobody writes to.
 func stuckInBuild(t testing.TB) string {
 	t.Helper()
+	return "input: {generate: {interval: 1h, mapping: 'root = {}'}}\n" + stuckPipeline(t) + "output: {drop: {}}\n"
+}
+
+// stuckPipeline is the part of it that a PATCH can add to any stream.
+func stuckPipeline(t testing.TB) string {
+	t.Helper()
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-	return fmt.Sprintf(`
-input: {generate: {interval: 1h, mapping: 'root = {}'}}
-pipeline: {processors: [{mapping: 'root = file("%s")'}]}
-output: {drop: {}}
-`, pipe)
+	return fmt.Sprintf("pipeline: {processors: [{mapping: 'root = file(\"%s\")'}]}\n", pipe)
 }
 
 // listed is what GET /streams tells of one stream.
