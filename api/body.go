@@ -35,11 +35,7 @@ const (
 type requestBody struct {
 	// eof is set once all of it was read; asking for it never waits for a
 	// read that is under way.
-	eof atomic.Bool
-	// released is closed when whoever was given the body is done with it.
-	released    chan struct{}
-	releaseOnce sync.Once
-
+	eof    atomic.Bool
 	mu     sync.Mutex
 	source io.Reader
 	// left is how much the client has announced; negative when it has not.
@@ -59,10 +55,8 @@ type requestBody struct {
 	final    bool
 }
 
-var errAbandoned = errors.New("the request was answered before its body was read")
-
 func newRequestBody(c *fiber.Ctx, pause time.Duration) *requestBody {
-	b := &requestBody{released: make(chan struct{}), left: -1, conn: c.Context().Conn(), pause: pause}
+	b := &requestBody{left: -1, conn: c.Context().Conn(), pause: pause}
 	if stream := c.Context().RequestBodyStream(); stream != nil && c.Request().Header.ContentLength() != 0 {
 		b.source, b.left = stream, c.Request().Header.ContentLength()
 		return b
@@ -72,6 +66,9 @@ func newRequestBody(c *fiber.Ctx, pause time.Duration) *requestBody {
 	b.eof.Store(true)
 	return b
 }
+
+// patient lets the client be watched for longer than the body could be read.
+func (b *requestBody) patient() { _ = b.conn.SetReadDeadline(time.Time{}) }
 
 // wait moves the deadline of reads, unless it is final.
 func (b *requestBody) wait(until time.Time) {
@@ -122,10 +119,13 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // with a length alone: with it goes what else is there already, lest it become
 // a packet of its own on the way to the runner.
 func (b *requestBody) readSome(p []byte) (int, error) {
-	b.wait(time.Now().Add(b.pause))
-	n, err := b.source.Read(p)
 	first := !b.begun
 	b.begun = true
+	if !first {
+		// The first deadline is the server's, from when the headers were there.
+		b.wait(time.Now().Add(b.pause))
+	}
+	n, err := b.source.Read(p)
 	if !first || err != nil || b.left < 0 || n == len(p) {
 		return n, err
 	}
@@ -135,13 +135,6 @@ func (b *requestBody) readSome(p []byte) (int, error) {
 		err = nil
 	}
 	return n + more, err
-}
-
-// Close implements io.Closer. Whether the connection can be kept is decided
-// when the request has been answered.
-func (b *requestBody) Close() error {
-	b.releaseOnce.Do(func() { close(b.released) })
-	return nil
 }
 
 // consumed reports whether the whole body was read.
@@ -155,25 +148,6 @@ func (b *requestBody) fault() error {
 		return nil
 	}
 	return b.err
-}
-
-// reclaim takes the body back from a runner that has answered without reading
-// all of it: its transport may be at it still. A read that is under way ends
-// soon.
-func (b *requestBody) reclaim() {
-	b.hurry()
-	// The client may be watched for longer.
-	defer func() { _ = b.conn.SetReadDeadline(time.Time{}) }()
-	select {
-	case <-b.released:
-		return
-	case <-time.After(2 * spareTime):
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil {
-		b.err = errAbandoned
-	}
 }
 
 // trackBody hands the handlers the request's body and sees to what they left

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -190,60 +189,50 @@ func (c *deadlines) SetReadDeadline(at time.Time) error {
 	return c.Conn.SetReadDeadline(at)
 }
 
-func TestReclaimedBodyLeavesNoDeadline(t *testing.T) {
+func TestBodyThatIsTakenBackLeavesNoDeadline(t *testing.T) {
 	server, _ := pair(t)
 	conn := &deadlines{Conn: server}
-	body := &requestBody{released: make(chan struct{}), source: strings.NewReader("x"), left: -1, conn: conn}
-	require.NoError(t, body.Close())
-	body.reclaim()
+	u := &upload{body: &requestBody{source: strings.NewReader("x"), left: -1, conn: conn}, cancel: func() {}, done: make(chan struct{})}
+	close(u.done)
+	u.end()
 	assert.Zero(t, conn.read, "the client may be watched for longer")
 }
 
-// A transport may be reading a body still when it has failed already.
+// A body may be on its way still when its request has failed already.
 func TestBodyOfAFailedRequestIsTakenBack(t *testing.T) {
-	bodies := make(chan io.Reader, 1)
-	streams := newRecorder()
-	streams.owner = "foo"
-	streams.transport.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
-		bodies <- r.Body
-		return nil, errors.New("broken")
-	}))
+	begun := make(chan struct{})
+	streams := behind(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = r.Body.Read(make([]byte, 10))
+		close(begun)
+		<-r.Context().Done()
+	})
 	client := dial(t, serve(t, testConfig(), streams))
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		_, _ = io.WriteString(client, "POST /foo/post HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n"+strings.Repeat("x", 2*spareBytes))
 	}()
+	<-begun
+	streams.hangUp()
 	got := client.receive("POST")
-	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
+	assert.Equal(t, http.StatusBadGateway, got.StatusCode)
+	assert.Contains(t, got.text, `the runner of stream "foo" was killed while it was answering`)
 	assert.True(t, got.Close)
-	_, err := (<-bodies).Read(make([]byte, 10))
-	require.ErrorIs(t, err, errAbandoned)
 	<-written
 	client.closed()
+	assert.False(t, streams.isHeld())
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // What is there of a body goes to the runner at once, not after its first byte.
 func TestBodyThatIsThereIsReadAtOnce(t *testing.T) {
 	reads := make(chan string, 1)
-	streams := newRecorder()
-	streams.owner = "foo"
-	streams.transport.RegisterProtocol("http", roundTripper(func(r *http.Request) (*http.Response, error) {
+	streams := behind(t, func(_ http.ResponseWriter, r *http.Request) {
 		text := make([]byte, 100)
-		n, err := r.Body.Read(text)
+		n, _ := r.Body.Read(text)
 		reads <- string(text[:n])
-		if err == nil {
-			_, err = r.Body.Read(text)
-		}
-		if !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
-	}))
+		_, err := r.Body.Read(text)
+		assert.ErrorIs(t, err, io.EOF)
+	})
 	client := dial(t, serve(t, testConfig(), streams))
 	for _, body := range []string{"hello", "x"} {
 		client.send([]string{"POST /foo/post HTTP/1.1", "Host: x", fmt.Sprint("Content-Length: ", len(body))}, body)

@@ -21,6 +21,11 @@ type Config struct {
 	MaxBodyBytes int `yaml:"max_body_bytes"`
 	// Auth protects every route but /ping.
 	Auth Auth `yaml:"auth"`
+	// TrustedProxies are the addresses, or prefixes such as 10.0.0.0/8, whose
+	// word counts for who the client is: their X-Forwarded-For is added to, and
+	// their X-Forwarded-Host and -Proto are passed on. Those of everybody else
+	// are replaced.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 }
 
 // Auth says who may call the server.
@@ -41,6 +46,8 @@ func DefaultConfig() Config {
 		Listen:       "127.0.0.1:4195",
 		RootPath:     "/benthos",
 		MaxBodyBytes: 4 << 20,
+		// A proxy in front is mostly on the same host.
+		TrustedProxies: []string{"127.0.0.0/8", "::1/128"},
 	}
 }
 
@@ -70,7 +77,26 @@ func (c *Config) Validate() error {
 	if c.MaxBodyBytes < 1 {
 		errs = append(errs, fmt.Errorf("http.max_body_bytes is %d: it must be at least 1", c.MaxBodyBytes))
 	}
+	if _, err := c.trusted(); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+// trusted reads TrustedProxies.
+func (c *Config) trusted() ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(c.TrustedProxies))
+	for _, text := range c.TrustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if addr, single := netip.ParseAddr(text); single == nil {
+			prefix, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("http.trusted_proxies: %q is no address and no prefix such as 10.0.0.0/8", text)
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
 }
 
 func loopback(host string) bool {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -59,6 +58,12 @@ func statusOf(err error) int {
 		return fiber.StatusBadRequest
 	case errors.Is(err, supervisor.ErrNotFound):
 		return fiber.StatusNotFound
+	case errors.Is(err, supervisor.ErrBusy):
+		return fiber.StatusTooManyRequests
+	case errors.Is(err, supervisor.ErrTimeout):
+		return fiber.StatusGatewayTimeout
+	case errors.Is(err, supervisor.ErrBroken):
+		return fiber.StatusBadGateway
 	case errors.Is(err, supervisor.ErrUnavailable), errors.Is(err, supervisor.ErrClosed):
 		return fiber.StatusServiceUnavailable
 	case errors.Is(err, errUnauthorized):
@@ -115,13 +120,12 @@ func (s *Server) streamOf(c *fiber.Ctx) string {
 	switch route := c.Route().Path; {
 	case strings.HasPrefix(route, "/streams/:id"):
 		return param(c, "id")
-	case route == "/*" && bodyOf(c) != nil:
-		// What cannot be made a request to a stream has none.
-		r, err := outgoing(context.Background(), c, bodyOf(c))
+	case route == "/*":
+		path, err := pathOf(c)
 		if err != nil {
 			return ""
 		}
-		if id, err := s.streams.Owner(r); err == nil {
+		if id, err := s.streams.Owner(path); err == nil {
 			return id
 		}
 	}

@@ -147,9 +147,9 @@ func TestFunctionsLeaveToStreamsWhatTheAPIDoes(t *testing.T) {
 }
 
 func TestFunctionsPassEverythingOn(t *testing.T) {
-	more, headers := make(chan struct{}), make(chan http.Header, 8)
+	more, callers := make(chan struct{}), make(chan []string, 8)
 	streams := behind(t, func(w http.ResponseWriter, r *http.Request) {
-		headers <- r.Header.Clone()
+		callers <- append(r.Header.Values(supervisor.RemoteAddrHeader), r.RemoteAddr)
 		switch r.URL.Path {
 		case "/foo/stream":
 			_, _ = io.WriteString(w, "first\n")
@@ -182,7 +182,7 @@ func TestFunctionsPassEverythingOn(t *testing.T) {
 		assert.Equal(t, http.StatusOK, got.StatusCode)
 		assert.True(t, got.text == want+" "+body, "%d bytes", len(got.text))
 		// It is the caller's own address, whatever the caller says.
-		assert.Equal(t, []string{client.LocalAddr().String()}, (<-headers)[supervisor.RemoteAddrHeader])
+		assert.Equal(t, []string{client.LocalAddr().String()}, <-callers)
 		client.pings()
 	}
 

@@ -4,111 +4,201 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"golang.org/x/net/http/httpguts"
 
+	"penstock/rpc/multiplex"
 	"penstock/supervisor"
 )
 
-// hopByHop are the headers that are about one connection only.
-var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// readyTime bounds the answer to a stream's own /ready, which costs a runner
-// nothing: one that takes longer hangs.
-const readyTime = 2 * time.Second
-
-// pollGrace is how long a GET that waits for its answer goes on once the
-// server shuts down. What does not wait for a message is answered sooner.
-const pollGrace = 250 * time.Millisecond
+const (
+	// readyTime bounds the answer to a stream's own /ready, which costs a runner
+	// nothing: one that takes longer hangs.
+	readyTime = 2 * time.Second
+	// pollGrace is how long a GET that waits for its answer goes on once the
+	// server shuts down. What does not wait for a message is answered sooner.
+	pollGrace = 250 * time.Millisecond
+	// sendAttempts is how often a request is sent that no runner has received,
+	// or that may be sent twice.
+	sendAttempts = 3
+)
 
 // gateway forwards a request to the stream that serves its path.
 func (s *Server) gateway(c *fiber.Ctx) error {
-	body := bodyOf(c)
-	ctx, cancel := context.WithCancel(context.Background())
-	r, err := outgoing(ctx, c, body)
+	path, err := pathOf(c)
 	if err != nil {
-		cancel()
 		return fiber.NewError(fiber.StatusBadRequest, "Error: "+err.Error())
 	}
-	if s.tokens.all != "" {
-		// It is the server's, and headers become metadata that a stream can read.
-		r.Header.Del(fiber.HeaderAuthorization)
-	}
-	id, err := s.streams.Owner(r)
+	id, err := s.streams.Owner(path)
 	if err != nil {
-		cancel()
 		return errNoRoute
 	}
-	exchange := &exchange{id: id, body: body, cancel: cancel}
-	if c.Method() == fiber.MethodGet {
-		// It may wait for a message that does not come.
-		exchange.stay = context.AfterFunc(s.life, func() { time.AfterFunc(pollGrace, cancel) })
+	if name := upgradeOf(c); name != "" {
+		return s.tunnel(c, id, name)
 	}
-	function, err := s.function(ctx, c, exchange)
-	if err != nil {
-		exchange.end()
-		return s.noFunction(c, id, err)
-	}
-
-	// What is asked for by GET may be a stream that has nothing to send yet.
-	exchange.client = watchClient(c.Context().Conn(), body, c.Method() == fiber.MethodGet, cancel)
-	if c.Path() == "/"+id+"/ready" {
-		overdue := time.AfterFunc(readyTime, cancel)
-		defer overdue.Stop()
-	}
-	resp, err := function.RoundTrip(r)
-	if err != nil {
-		exchange.end()
-		err = s.unanswered(exchange, err)
-		if !body.consumed() {
-			body.reclaim()
-		}
-		return err
-	}
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		exchange.client.forget()
-		exchange.client = nil
-		return s.upgrade(c, resp, exchange)
-	}
-	if !body.consumed() {
-		body.reclaim()
-	}
-	if resp.ContentLength >= 0 && exchange.stay != nil {
-		exchange.stay()
-	}
-	answer(c, resp, func() {
-		_ = resp.Body.Close()
-		exchange.end()
-	})
-	return nil
+	return s.forward(c, id, path)
 }
 
 // exchange is one request to a stream and its answer.
 type exchange struct {
-	id   string
-	body *requestBody
-	// cancel breaks it off.
-	cancel context.CancelFunc
-	// stay keeps it from being broken off when the server shuts down; nil for
-	// one that is not.
-	stay func() bool
-	// client is watched once the stream's function is there.
+	server *Server
+	id     string
+	body   *requestBody
+	// deadline is when the answer has to begin; zero for one that may take its
+	// time. arrived is when the request did.
+	arrived, deadline time.Time
+
+	function supervisor.Function
+	call     *multiplex.Call
+	// upload sends what the first piece has not of the body.
+	upload *upload
+	// client is watched once the exchange takes its time.
 	client *clientWatch
-	// release gives the function back.
-	release func()
+	// stop is closed when nobody waits for the answer any more, which is when
+	// the client has gone or the server shuts down.
+	stop chan struct{}
+	stay func() bool
 }
 
-// end gives back what the exchange held. It is to be called once.
+// forward sends a request to a stream and passes its answer on.
+func (s *Server) forward(c *fiber.Ctx, id, path string) error {
+	e := &exchange{server: s, id: id, body: bodyOf(c), arrived: time.Now()}
+	if path == "/"+id+"/ready" {
+		e.deadline = e.arrived.Add(readyTime)
+	}
+	memory := requestMemory.Get().(*[]byte)
+	request, last, err := s.outgoing(c, e.body, *memory)
+	defer func() {
+		*memory = request.Memory()
+		if cap(*memory) <= keptRequest {
+			requestMemory.Put(memory)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		err := e.attempt(c, &request, last)
+		if err == nil {
+			return nil
+		}
+		e.end()
+		var lost *lostError
+		again := errors.Is(err, errNotSent) || errors.As(err, &lost) && last && repeatable(c)
+		if !again || attempt == sendAttempts || s.life.Err() != nil || lost != nil && attempt > 1 {
+			return s.failed(c, e, err)
+		}
+	}
+}
+
+// errNotSent says that no runner has received a request.
+var errNotSent = errors.New("it could not be sent")
+
+// lostError says that a runner ended while it was answering.
+type lostError struct{ cause error }
+
+func (e *lostError) Error() string { return e.cause.Error() }
+func (e *lostError) Unwrap() error { return e.cause }
+
+// repeatable says that a request may be carried out twice.
+func repeatable(c *fiber.Ctx) bool {
+	switch c.Method() {
+	case fiber.MethodGet, fiber.MethodHead, fiber.MethodOptions, fiber.MethodPut, fiber.MethodDelete, fiber.MethodTrace:
+		return true
+	}
+	return len(c.Request().Header.Peek("Idempotency-Key")) > 0
+}
+
+// attempt sends the request to the stream's present runner and answers. After
+// an error nothing was answered.
+func (e *exchange) attempt(c *fiber.Ctx, request *multiplex.Outgoing, last bool) error {
+	if err := e.find(c); err != nil {
+		return err
+	}
+	if limit := e.function.HTTP.Timeout; limit > 0 && (e.deadline.IsZero() || e.arrived.Add(limit).Before(e.deadline)) {
+		e.deadline = e.arrived.Add(limit)
+	}
+	call, err := e.function.Calls.Start(context.Background(), request, last)
+	if err != nil {
+		return fmt.Errorf("%w: %w: the runner of stream %q cannot be reached: %w", supervisor.ErrUnavailable, errNotSent, e.id, err)
+	}
+	e.call = call
+	if !last {
+		e.upload = begin(call, e.body)
+	}
+	if err := e.await(c); err != nil {
+		return err
+	}
+	return e.answer(c)
+}
+
+// find waits for the stream to take the call, for as long as the client does.
+func (e *exchange) find(c *fiber.Ctx) error {
+	p := &clientContext{conn: c.Context().Conn()}
+	function, err := e.server.streams.Function(p, e.id, c.Method())
+	if err == nil {
+		e.function = function
+	}
+	if p.over() {
+		return errClientGone
+	}
+	return err
+}
+
+// await waits until the answer begins. Most do before anything has to be
+// watched.
+func (e *exchange) await(c *fiber.Ctx) error {
+	after := watchAfter
+	if reads(c) {
+		// It may be a stream that has nothing to send yet.
+		after = watchReadsAfter
+	}
+	timer := takeTimer(after)
+	defer timer.giveBack()
+	watching := false
+	for {
+		switch e.call.Await(e.stop, timer.C) {
+		case multiplex.Answered:
+			return nil
+		case multiplex.Lost:
+			return &lostError{fmt.Errorf("%w: the runner of stream %q %s while it was answering", supervisor.ErrBroken, e.id, e.function.WhyLost())}
+		case multiplex.Stopped:
+			if e.client.left.Load() {
+				return errClientGone
+			}
+			return supervisor.ErrClosed
+		case multiplex.Ticked:
+		}
+		if !e.deadline.IsZero() && !time.Now().Before(e.deadline) {
+			return fmt.Errorf("%w: stream %q has not answered within %s", supervisor.ErrTimeout, e.id, e.deadline.Sub(e.arrived).Round(time.Millisecond))
+		}
+		if !watching {
+			watching = true
+			e.watch(c)
+		}
+		if !e.deadline.IsZero() {
+			timer.Reset(time.Until(e.deadline))
+		}
+	}
+}
+
+// watch looks after an exchange that takes its time.
+func (e *exchange) watch(c *fiber.Ctx) {
+	stop := make(chan struct{})
+	once := onceClose(stop)
+	e.stop = stop
+	e.client = watchClient(c.Context().Conn(), e.body, true, once)
+	if reads(c) {
+		e.stay = context.AfterFunc(e.server.life, func() { time.AfterFunc(pollGrace, once) })
+	}
+}
+
+// reads says that a request takes something from a stream and brings nothing.
+func reads(c *fiber.Ctx) bool { return c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead }
+
+// end gives back what an attempt held.
 func (e *exchange) end() {
 	if e.stay != nil {
 		e.stay()
@@ -116,28 +206,17 @@ func (e *exchange) end() {
 	if e.client != nil {
 		e.client.forget()
 	}
-	e.cancel()
-	if e.release != nil {
-		e.release()
+	if e.upload != nil {
+		e.upload.end()
 	}
-}
-
-// function waits for the way to a stream's endpoints, which is not there while
-// the stream is being replaced, for as long as the client does.
-func (s *Server) function(ctx context.Context, c *fiber.Ctx, e *exchange) (http.RoundTripper, error) {
-	client := watchClient(c.Context().Conn(), nil, false, e.cancel)
-	function, release, err := s.streams.Function(ctx, e.id, strings.Clone(c.Method()))
-	client.forget()
-	if err == nil {
-		e.release = release
+	if e.call != nil {
+		e.call.End()
 	}
-	switch {
-	case client.left.Load():
-		return nil, errClientGone
-	case ctx.Err() != nil:
-		return nil, supervisor.ErrClosed
+	if e.function.Calls != nil {
+		e.function.Release()
 	}
-	return function, err
+	e.stay, e.client, e.upload, e.call, e.stop = nil, nil, nil, nil, nil
+	e.function = supervisor.Function{}
 }
 
 // statusClientGone is what nobody reads; logs know it by this number.
@@ -145,18 +224,23 @@ const statusClientGone = 499
 
 var errClientGone = fiber.NewError(statusClientGone, "Error: the client has gone")
 
-// unanswered tells whose fault it was that a request got no answer.
-func (s *Server) unanswered(e *exchange, err error) error {
+// failed tells whose fault it was that a request got no answer.
+func (s *Server) failed(c *fiber.Ctx, e *exchange, err error) error {
 	if fault := e.body.fault(); fault != nil {
 		return unreadable(fault)
 	}
-	if e.client.left.Load() {
-		return errClientGone
-	}
-	if s.life.Err() != nil {
+	switch {
+	case errors.Is(err, errClientGone):
+		return err
+	case s.life.Err() != nil:
 		return supervisor.ErrClosed
+	case errors.Is(err, multiplex.ErrAborted):
+		err = fmt.Errorf("%w: stream %q gave up while it was answering: its log says why", supervisor.ErrBroken, e.id)
 	}
-	return fmt.Errorf("%w: the runner of stream %q did not answer: %w", supervisor.ErrUnavailable, e.id, err)
+	if errors.Is(err, supervisor.ErrBusy) {
+		c.Set(fiber.HeaderRetryAfter, "1")
+	}
+	return s.noFunction(c, e.id, err)
 }
 
 // noFunction answers for a stream without a runner. Its /ready says so in
@@ -170,132 +254,82 @@ func (s *Server) noFunction(c *fiber.Ctx, id string, err error) error {
 	return err
 }
 
-// outgoing makes the request to the runner out of the one that came in.
-func outgoing(ctx context.Context, c *fiber.Ctx, body *requestBody) (*http.Request, error) {
-	in := &c.Request().Header
-	target, err := url.ParseRequestURI(string(in.RequestURI()))
+// answer passes the runner's answer on. What goes on ends the exchange when
+// all of it was sent, or could not be.
+func (e *exchange) answer(c *fiber.Ctx) error {
+	head, piece, whole, err := e.call.Head()
 	if err != nil {
-		return nil, fmt.Errorf("the request's path cannot be read: %w", err)
+		return err
 	}
-	target.Scheme, target.Host = "http", "runner"
-	r := &http.Request{
-		Method: strings.Clone(c.Method()), URL: target, Host: string(in.Host()),
-		Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: http.NoBody,
+	if e.upload != nil {
+		e.upload.end()
 	}
-	if !body.consumed() {
-		r.Body = body
-		r.ContentLength = int64(max(in.ContentLength(), -1))
-	}
-	// As they were sent: the parser makes its own of some, such as cookies.
-	for name, value := range rawHeaders(in) {
-		r.Header.Add(string(name), string(value))
-	}
-	upgrade := ""
-	if httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade") {
-		upgrade = r.Header.Get("Upgrade")
-	}
-	dropHopByHop(r.Header)
-	for _, name := range []string{"Host", "Content-Length", "Expect"} {
-		r.Header.Del(name)
-	}
-	if upgrade != "" {
-		r.Header.Set("Connection", "Upgrade")
-		r.Header.Set("Upgrade", upgrade)
-	}
-	if _, ok := r.Header["User-Agent"]; !ok {
-		// Empty keeps the transport from adding its own.
-		r.Header.Set("User-Agent", "")
-	}
-	r.Header.Set(supervisor.RemoteAddrHeader, c.Context().RemoteAddr().String())
-	return r.WithContext(ctx), nil
-}
-
-func dropHopByHop(h http.Header) {
-	for _, line := range h["Connection"] {
-		for name := range strings.SplitSeq(line, ",") {
-			h.Del(strings.TrimSpace(name))
+	out := c.Response()
+	out.SetStatusCode(head.Status)
+	out.Header.SetNoDefaultContentType(true)
+	connection := ""
+	for name, value := range head.Headers {
+		if isHeader(name, "Connection") {
+			connection += "," + string(value)
 		}
 	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
-}
-
-// answer passes the runner's answer on. done is called when all of it was
-// sent, or could not be.
-func answer(c *fiber.Ctx, resp *http.Response, done func()) {
-	out := c.Response()
-	dropHopByHop(resp.Header)
-	out.SetStatusCode(resp.StatusCode)
-	out.Header.SetNoDefaultContentType(true)
-	for name, values := range resp.Header {
-		// The server sets these two by itself.
-		if name == "Content-Length" || name == "Date" {
+	for name, value := range head.Headers {
+		// The server sets the date by itself.
+		if hopByHop(name) || isHeader(name, "Date") || isHeader(name, "Content-Length") || connection != "" && tokenIn(connection, name) {
 			continue
 		}
-		for _, value := range values {
-			out.Header.Add(name, value)
-		}
+		out.Header.AddBytesKV(name, value)
 	}
-	size := int(resp.ContentLength)
-	if c.Method() == fiber.MethodHead {
+	switch {
+	case c.Method() == fiber.MethodHead:
 		out.SkipBody = true
-		if size >= 0 {
-			out.Header.SetContentLength(size)
+		if head.ContentLength >= 0 {
+			out.Header.SetContentLength(int(head.ContentLength))
 		}
-		done()
-		return
+		e.end()
+	case whole:
+		out.SetBody(piece)
+		e.end()
+	default:
+		e.follow(c)
+		if head.ContentLength >= 0 && e.stay != nil {
+			e.stay()
+		}
+		// A stream's headers go out before its first message is there.
+		out.ImmediateHeaderFlush = head.ContentLength < 0
+		out.SetBodyStream(&answerBody{e}, int(head.ContentLength))
 	}
-	// A stream's headers go out before its first message is there.
-	out.ImmediateHeaderFlush = size < 0
-	out.SetBodyStream(&answerBody{resp.Body, done}, size)
+	return nil
+}
+
+// follow looks after an answer that goes on.
+func (e *exchange) follow(c *fiber.Ctx) {
+	if e.client == nil {
+		e.watch(c)
+	}
+	e.call.StopReading(e.stop)
 }
 
 // answerBody is closed by the server once it has sent what there was.
-type answerBody struct {
-	io.Reader
-	done func()
-}
+type answerBody struct{ *exchange }
+
+func (b *answerBody) Read(p []byte) (int, error) { return b.call.Read(p) }
 
 func (b *answerBody) Close() error {
-	b.done()
+	b.end()
 	return nil
 }
 
-// upgrade joins the client's connection with the runner's for a protocol of
-// their own, which is that of websockets.
-func (s *Server) upgrade(c *fiber.Ctx, resp *http.Response, e *exchange) error {
-	runner, ok := resp.Body.(io.ReadWriteCloser)
-	if !ok {
-		e.end()
-		return errors.New("the runner's connection cannot be upgraded")
+// pathOf is the decoded path of a request.
+func pathOf(c *fiber.Ctx) (string, error) {
+	target := c.Request().Header.RequestURI()
+	path, _, _ := strings.Cut(string(target), "?")
+	if strings.HasPrefix(path, "/") && !strings.Contains(path, "%") {
+		return path, nil
 	}
-	var head strings.Builder
-	fmt.Fprintf(&head, "HTTP/1.1 %s\r\n", resp.Status)
-	if err := resp.Header.Write(&head); err != nil {
-		e.end()
-		return fmt.Errorf("writing the answer's headers: %w", err)
+	u, err := parseTarget(string(target))
+	if err != nil {
+		return "", err
 	}
-	head.WriteString("\r\n")
-	c.Context().HijackSetNoResponse(true)
-	c.Context().Hijack(func(client net.Conn) {
-		defer e.end()
-		defer runner.Close()
-		defer context.AfterFunc(s.life, func() { _ = runner.Close() })()
-		if _, err := io.WriteString(client, head.String()); err != nil {
-			return
-		}
-		toRunner := make(chan struct{})
-		go func() {
-			defer close(toRunner)
-			_, _ = io.Copy(runner, client)
-			_ = runner.Close()
-		}()
-		_, _ = io.Copy(client, runner)
-		// The runner has ended: so does the wait for more of the client's.
-		_ = client.SetReadDeadline(time.Unix(1, 0))
-		<-toRunner
-	})
-	return nil
+	return u.Path, nil
 }

@@ -43,18 +43,18 @@ func TestGatewayPassesTheRequestOn(t *testing.T) {
 	r := <-got
 	assert.Equal(t, "/foo/a%2Fb//c?q=%20&q=2", r.RequestURI)
 	assert.Equal(t, "streams.example:81", r.Host)
-	assert.Equal(t, http.Header{
-		"X-Public":                  {"a", "b"},
-		"Cookie":                    {"c=1; d=2"},
-		"User-Agent":                {"tester"},
-		supervisor.RemoteAddrHeader: {client.LocalAddr().String()},
-	}, r.Header)
+	forwarded := http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"streams.example:81"}, "X-Forwarded-Proto": {"http"}}
+	want := forwarded.Clone()
+	want["X-Public"], want["Cookie"], want["User-Agent"] = []string{"a", "b"}, []string{"c=1; d=2"}, []string{"tester"}
+	assert.Equal(t, want, r.Header)
+	assert.Equal(t, client.LocalAddr().String(), r.RemoteAddr)
 
 	// What was not sent is not made up.
 	client.send([]string{"POST /foo/post HTTP/1.1", "Host: x", "Content-Length: 2"}, "{}")
 	assert.Equal(t, http.StatusOK, client.receive("POST").StatusCode)
 	r = <-got
-	assert.Equal(t, http.Header{supervisor.RemoteAddrHeader: {client.LocalAddr().String()}, "Content-Length": {"2"}}, r.Header)
+	forwarded["X-Forwarded-Host"], forwarded["Content-Length"] = []string{"x"}, []string{"2"}
+	assert.Equal(t, forwarded, r.Header)
 	assert.Equal(t, int64(2), r.ContentLength)
 }
 
@@ -190,8 +190,8 @@ func TestGatewayWithoutARunner(t *testing.T) {
 	addr := serve(t, testConfig(), streams)
 
 	got := call(t, addr, "POST", "/foo/post", "{}")
-	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode, "one that ends while it answers")
-	assert.Contains(t, got.text, `the runner of stream "foo" did not answer`)
+	assert.Equal(t, http.StatusBadGateway, got.StatusCode, "one that gives up while it answers")
+	assert.Contains(t, got.text, `stream "foo" gave up while it was answering: its log says why`)
 	assert.Equal(t, 1, strings.Count(got.text, "\n"))
 
 	streams.failWith(fmt.Errorf("%w: it is starting", supervisor.ErrUnavailable))

@@ -89,7 +89,7 @@ func TestGatewayHoldsTheFunction(t *testing.T) {
 	await(t, func() bool { return !streams.isHeld() }, "the function's return")
 
 	for target, status := range map[string]int{
-		"GET /foo/get": 200, "HEAD /foo/get": 200, "POST /foo/post": 200, "POST /foo/broken": 503,
+		"GET /foo/get": 200, "HEAD /foo/get": 200, "POST /foo/post": 200, "POST /foo/broken": 502,
 	} {
 		var method, path string
 		_, err := fmt.Sscan(target, &method, &path)

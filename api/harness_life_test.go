@@ -134,7 +134,7 @@ func (r *recorder) Metrics() http.Handler {
 
 func (r *recorder) RunnerVersion() string { return "1.2.4" }
 
-func (r *recorder) Function(ctx context.Context, _, method string) (http.RoundTripper, func(), error) {
+func (r *recorder) Function(ctx context.Context, _, method string) (supervisor.Function, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if replacing := r.replacing; replacing != nil {
@@ -149,22 +149,26 @@ func (r *recorder) Function(ctx context.Context, _, method string) (http.RoundTr
 		r.mu.Lock()
 		r.waiting--
 		if err != nil {
-			return nil, nil, err
+			return supervisor.Function{}, err
 		}
 	}
 	if r.err != nil {
-		return nil, nil, r.err
+		return supervisor.Function{}, r.err
 	}
 	r.held++
 	r.did = "function " + method
 	released := false
-	return r.transport, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if released {
-			panic("a function was given back twice")
-		}
-		released = true
-		r.held--
+	return supervisor.Function{
+		Calls: r.calls, RoundTripper: r.transport, HTTP: r.http,
+		WhyLost: func() string { return "was killed" },
+		Release: func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if released {
+				panic("a function was given back twice")
+			}
+			released = true
+			r.held--
+		},
 	}, nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -19,9 +20,11 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"penstock/rpc/multiplex"
 	"penstock/supervisor"
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
+	"penstock/supervisor/options"
 	"penstock/supervisor/stats"
 )
 
@@ -32,8 +35,12 @@ const patience = 20 * time.Second
 // with err. Requests below /{owner}/ go to transport.
 type recorder struct {
 	owner     string
+	calls     *multiplex.Client
 	transport *http.Transport
-	hub       *events.Hub
+	http      options.HTTP
+	// conn is the last connection of calls.
+	conn net.Conn
+	hub  *events.Hub
 	// logs is the folder of the log of every stream.
 	logs string
 	// paths are endpoints of streams besides the owner's.
@@ -50,7 +57,7 @@ type recorder struct {
 
 func newRecorder() *recorder {
 	return &recorder{
-		transport: &http.Transport{}, hub: events.NewHub(16),
+		transport: &http.Transport{}, calls: multiplex.NewClient(nobody), hub: events.NewHub(16),
 		streams: map[string]*document.Document{}, resources: map[string]*document.Document{},
 	}
 }
@@ -184,11 +191,11 @@ func (r *recorder) Endpoints() []supervisor.Endpoint {
 	return endpoints
 }
 
-func (r *recorder) Owner(req *http.Request) (string, error) {
-	if slices.Contains(r.paths, req.URL.Path) {
+func (r *recorder) Owner(path string) (string, error) {
+	if slices.Contains(r.paths, path) {
 		return r.owner, nil
 	}
-	if id, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/"), "/"); r.owner != "" && id == r.owner {
+	if id, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/"); r.owner != "" && id == r.owner {
 		return id, nil
 	}
 	return "", supervisor.ErrNotFound
@@ -241,6 +248,7 @@ func serveBoth(t testing.TB, cfg Config, streams *recorder, b bounds) (all, func
 		require.NoError(t, server.Shutdown(ctx))
 		require.NoError(t, <-served)
 		streams.transport.CloseIdleConnections()
+		streams.calls.Close()
 		require.NoError(t, goleak.Find(before,
 			// One for all servers, and one that sleeps for seconds before it
 			// sees that its server has ended.
@@ -255,19 +263,37 @@ func serveBoth(t testing.TB, cfg Config, streams *recorder, b bounds) (all, func
 // behind serves the stream foo by handler, on a server of its own.
 func behind(t testing.TB, handler http.HandlerFunc) *recorder {
 	t.Helper()
-	runner := httptest.NewServer(handler)
+	runner := httptest.NewServer(multiplex.Handler(handler, handler))
 	t.Cleanup(runner.Close)
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", runner.Listener.Addr().String())
-		},
-		DisableCompression: true,
+	reach := func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", runner.Listener.Addr().String())
 	}
 	streams := newRecorder()
-	streams.owner, streams.transport = "foo", transport
+	streams.owner = "foo"
+	streams.calls = multiplex.NewClient(func(ctx context.Context) (net.Conn, error) {
+		conn, err := reach(ctx)
+		streams.mu.Lock()
+		defer streams.mu.Unlock()
+		streams.conn = conn
+		return conn, err
+	})
+	streams.transport = &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return reach(ctx) },
+		DisableCompression: true,
+	}
 	return streams
 }
+
+// hangUp is what the death of a runner looks like to the calls that it has.
+func (r *recorder) hangUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = r.conn.Close()
+}
+
+// nobody is who runs no stream.
+func nobody(context.Context) (net.Conn, error) { return nil, errors.New("there is no runner") }
 
 // wire is one connection on which a test says what it wants to, byte by byte.
 type wire struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -74,7 +75,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.open.Add(1) <= int64(l.most) {
-			return &connection{TCPConn: conn, leave: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+			return &connection{TCPConn: conn, peer: newPeer(conn.RemoteAddr()), leave: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
 		}
 		l.open.Add(-1)
 		l.complain("connections are refused: there are too many", zap.Int("open", l.most))
@@ -120,10 +121,28 @@ func (l *listener) refuse(conn *net.TCPConn) {
 	}()
 }
 
+// peer is the other side of a connection: its address, that without the port,
+// and as text.
+type peer struct {
+	addr     netip.Addr
+	ip, text string
+}
+
+func newPeer(of net.Addr) peer {
+	p := peer{text: of.String()}
+	if addr, err := netip.ParseAddrPort(p.text); err == nil {
+		p.addr = addr.Addr().Unmap().WithZone("")
+		p.ip = p.addr.String()
+	}
+	return p
+}
+
 // connection is one that counts until it is closed.
 type connection struct {
 	*net.TCPConn
 	leave func()
+	// peer is the other side, which every request tells.
+	peer peer
 	// spoke is set once the client has said anything.
 	spoke atomic.Bool
 }

@@ -14,14 +14,13 @@ func (s *Server) metrics(c *fiber.Ctx) error {
 	if c.Method() != fiber.MethodGet {
 		return unsupported(c)
 	}
-	r, err := outgoing(s.life, c, bodyOf(c))
+	r, err := s.asRequest(s.life, c)
 	if err != nil {
-		return fiber.NewError(fiber.StatusBadRequest, "Error: "+err.Error())
+		return err
 	}
-	r.Body = http.NoBody
 	w := &pageWriter{header: http.Header{}, status: http.StatusOK}
 	s.streams.Metrics().ServeHTTP(w, r)
-	answer(c, &http.Response{
+	plainAnswer(c, &http.Response{
 		StatusCode: w.status, Header: w.header,
 		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()),
 	}, func() {})

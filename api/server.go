@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -46,8 +47,8 @@ type Streams interface {
 	DeleteResource(ctx context.Context, typ, id string) error
 
 	Endpoints() []supervisor.Endpoint
-	Owner(r *http.Request) (string, error)
-	Function(ctx context.Context, id, method string) (transport http.RoundTripper, release func(), err error)
+	Owner(path string) (string, error)
+	Function(ctx context.Context, id, method string) (supervisor.Function, error)
 }
 
 // headerBytes bounds the headers of one request. It is also the size of the
@@ -64,6 +65,8 @@ type Server struct {
 	built   string
 	tokens  tokens
 	bounds  bounds
+	// proxies may say who a client is.
+	proxies []netip.Prefix
 
 	app *fiber.App
 	// functions serves the gateway alone.
@@ -88,7 +91,13 @@ func newServer(cfg Config, streams Streams, log *zap.Logger, version, built stri
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, streams: streams, log: log, version: version, built: built, tokens: tokens, bounds: b}
+	proxies, err := cfg.trusted()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, streams: streams, log: log, version: version, built: built, tokens: tokens, bounds: b, proxies: proxies,
+	}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.app = s.newApp(s.routes)
 	s.functions = s.newApp(s.functionsRoutes)

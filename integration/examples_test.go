@@ -276,7 +276,7 @@ func driveQueue(t *testing.T, run *exampleRun, told []string) {
 		run.expect(t, http.StatusOK, http.MethodPost, "/queue/post", `{"n":`+n+`}`)
 		assert.Regexp(t, `^{"n":`+n+`,"queued_at":"[^"]+"}$`, follower.line(t))
 	}
-	hangUp(t, runnerOf(t, run.client, "queue"), follower.Close)
+	hangUp(t, run.client, "queue", follower.Close)
 
 	conn, err := dial(t.Context(), run.client, "/queue/get/ws")
 	require.NoError(t, err)

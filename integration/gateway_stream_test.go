@@ -39,14 +39,13 @@ func TestGatewayNoticesClientsThatLeave(t *testing.T) {
 		for _, received := range []int{0, 1, 3} {
 			what := fmt.Sprintf("a client that %s after %d messages", way, received)
 			p.expect(t, http.StatusOK, http.MethodPost, "/streams/q", queueYAML)
-			pid := runnerOf(t, p.client, "q")
 			f := follow(t, p.client, "/q/get/stream")
-			awaitConnections(t, pid, 1)
+			awaitCalls(t, p.client, "q", 1)
 			for i := range received {
 				p.expect(t, http.StatusOK, http.MethodPost, "/q/post", fmt.Sprint("before ", i))
 				require.Equal(t, fmt.Sprint("before ", i), f.line(t))
 			}
-			hangUp(t, pid, leave(f))
+			hangUp(t, p.client, "q", leave(f))
 			for i := range 2 {
 				message := fmt.Sprint("after ", i)
 				p.expect(t, http.StatusOK, http.MethodPost, "/q/post", message)

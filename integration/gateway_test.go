@@ -106,7 +106,15 @@ func TestGatewayTellsAllOfARequest(t *testing.T) {
 				return // Upstream's server refuses it without a reason.
 			}
 			assert.Equal(t, told(theirs), told(ours))
-			assert.Equal(t, wireHeaders(theirs), wireHeaders(ours))
+			// The bodies differ by what a proxy tells, and what is longer than a buffer
+			// of theirs they send in chunks.
+			want, got := wireHeaders(theirs), wireHeaders(ours)
+			if len(ours.Body) <= 2048 {
+				assert.Equal(t, want.Get("Content-Length") == "", got.Get("Content-Length") == "")
+			}
+			want.Del("Content-Length")
+			got.Del("Content-Length")
+			assert.Equal(t, want, got)
 		})
 	}
 }
@@ -127,6 +135,10 @@ func told(a answer) any {
 	}
 	if err := json.Unmarshal(a.Body, &v); err != nil {
 		return a.Text()
+	}
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		// These are a proxy's to tell.
+		delete(v.Meta, name)
 	}
 	return map[string]any{"meta": v.Meta, "body": v.Body}
 }
@@ -158,6 +170,7 @@ func TestGatewayKeepsItsOwnHeaders(t *testing.T) {
 	want := map[string]any{
 		"http_server_remote_ip": "127.0.0.1", "http_server_user_agent": "", "http_server_verb": "GET",
 		"http_server_request_path": "/tell/item/x", "key": "x",
+		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "a", "X-Forwarded-Proto": "http",
 	}
 	assert.Equal(t, want, meta("GET /tell/item/x HTTP/1.1\nHost: a\n", ""))
 	for _, forged := range []string{

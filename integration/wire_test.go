@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -118,45 +117,37 @@ func runnerOf(t testing.TB, c *client, stream string) int {
 	return stats.Process.PID
 }
 
-// connectionsTo counts the connections through which the supervisor talks HTTP
-// to the runner pid: requests that are being answered, and idle ones.
-func connectionsTo(pid int) (int, error) {
-	table, err := os.ReadFile("/proc/net/unix")
-	if err != nil {
-		return 0, err
-	}
-	const connected = "03"
-	count := 0
-	for line := range strings.Lines(string(table)) {
-		f := strings.Fields(line)
-		if len(f) == 8 && f[5] == connected && strings.HasSuffix(f[7], "/http.sock") && holdsSocket(pid, f[6]) {
-			count++
+// callsOf counts the calls that a stream has.
+func callsOf(t testing.TB, c *client, id string) int {
+	t.Helper()
+	var status struct {
+		Calls struct {
+			InFlight int `json:"in_flight"`
 		}
 	}
-	return count, nil
+	c.getJSON(t, "/streams/"+id+"/status", &status)
+	return status.Calls.InFlight
 }
 
-// awaitConnections waits until the runner pid has as many connections.
-func awaitConnections(t *testing.T, pid, want int) {
+// awaitCalls waits until a stream has as many calls.
+func awaitCalls(t *testing.T, c *client, id string, want int) {
 	t.Helper()
-	await(t, 10*time.Second, fmt.Sprintf("%d connections to the runner", want), func() error {
-		now, err := connectionsTo(pid)
-		if err == nil && now != want {
-			err = fmt.Errorf("there are %d", now)
+	await(t, 10*time.Second, fmt.Sprintf("%d calls", want), func() error {
+		if now := callsOf(t, c, id); now != want {
+			return fmt.Errorf("there are %d", now)
 		}
-		return err
+		return nil
 	})
 }
 
-// hangUp closes a client's connection to a stream, and waits until the
-// stream's runner has lost it.
-func hangUp(t *testing.T, pid int, hang func() error) {
+// hangUp closes a client's connection to a stream, and waits until the stream
+// has lost it.
+func hangUp(t *testing.T, c *client, id string, hang func() error) {
 	t.Helper()
-	before, err := connectionsTo(pid)
-	require.NoError(t, err)
+	before := callsOf(t, c, id)
 	require.NotZero(t, before)
 	require.NoError(t, hang())
-	awaitConnections(t, pid, before-1)
+	awaitCalls(t, c, id, before-1)
 }
 
 // follower reads the lines that a stream sends while its client stays.

@@ -12,7 +12,7 @@ import (
 const (
 	// ProtocolVersion is raised when a runner of the old version could no
 	// longer be driven. Adding fields to messages does not raise it.
-	ProtocolVersion = 1
+	ProtocolVersion = 2
 	// PluginName is the name under which the runner service is dispensed.
 	PluginName = "runner"
 	// StartGOGC is the garbage collector's target with which a runner starts,

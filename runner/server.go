@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"penstock/rpc"
+	"penstock/rpc/multiplex"
 	"penstock/runner/engine"
 )
 
@@ -120,7 +121,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	go func() {
 		// Serve ends when close closes the listener. It has no timeouts: only
 		// the supervisor can reach the socket.
-		_ = http.Serve(s.listener, restoreRemoteAddr(stream.Handler()))
+		_ = http.Serve(s.listener, multiplex.Handler(stream.Handler(), restoreRemoteAddr(stream.Handler())))
 	}()
 	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String()}, nil
 }

@@ -202,8 +202,9 @@ func (s *stream) adopt(run store.Runner) {
 		s.log.Debug("the adopted runner's confinement cannot be read", zap.Int("pid", run.PID), zap.Error(err))
 	}
 	inst := &instance{
-		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, transport: socketTransport(proc, run.HTTPSocket),
-		token: run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
+		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, calls: multiplexed(proc, run.HTTPSocket),
+		transport: socketTransport(proc, run.HTTPSocket),
+		token:     run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
 		adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
 	}
 	s.current, s.lastPID, s.ranBefore = inst, run.PID, true

@@ -376,7 +376,7 @@ func (s *stream) release(ctx context.Context) error {
 		s.retry = nil
 		if inst := s.current; inst != nil {
 			inst.unwatch()
-			inst.transport.CloseIdleConnections()
+			inst.hangUp()
 			inst.proc.Release()
 		}
 		s.state = StateStopped

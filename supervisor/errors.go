@@ -31,6 +31,14 @@ var (
 	ErrNoRoom = errors.New("no room")
 	// ErrUnwritable is wrapped when the store cannot be written to otherwise.
 	ErrUnwritable = store.ErrUnwritable
+	// ErrBroken is wrapped when a stream has a call and does not get to the end
+	// of its answer.
+	ErrBroken = errors.New("no answer")
+	// ErrBusy is wrapped when a stream has more calls than it takes.
+	ErrBusy = errors.New("the stream has too many calls")
+	// ErrTimeout is wrapped when a stream has not answered a call in the time
+	// that it allows for it.
+	ErrTimeout = errors.New("the call has timed out")
 	// ErrClosed is returned once the supervisor is shutting down.
 	ErrClosed = errors.New("the supervisor is shutting down")
 )

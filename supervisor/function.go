@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/gorilla/mux"
 
 	"penstock/rpc"
+	"penstock/rpc/multiplex"
+	"penstock/supervisor/options"
 )
 
 // RemoteAddrHeader is the header in which whoever uses a Function has to put
@@ -41,15 +44,16 @@ func (s *Supervisor) Endpoints() []Endpoint {
 	return out
 }
 
-// Owner returns the id of the stream that serves a request, or ErrNotFound.
-// Without prefixes it is the one that was started last of those that serve
-// the path.
-func (s *Supervisor) Owner(r *http.Request) (string, error) {
+// Owner returns the id of the stream that serves a path, which is decoded, or
+// ErrNotFound. Without prefixes it is the one that was started last of those
+// that serve it.
+func (s *Supervisor) Owner(path string) (string, error) {
 	if s.cfg.PrefixStreamEndpoints {
-		id, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		id, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		_, err := s.find(id)
 		return id, err
 	}
+	r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}}
 	var owner string
 	var started time.Time
 	for _, st := range s.existing() {
@@ -62,7 +66,7 @@ func (s *Supervisor) Owner(r *http.Request) (string, error) {
 		}
 	}
 	if owner == "" {
-		return "", fmt.Errorf("path %s: %w", r.URL.Path, ErrNotFound)
+		return "", fmt.Errorf("path %s: %w", path, ErrNotFound)
 	}
 	return owner, nil
 }
@@ -84,43 +88,133 @@ func (v *view) serves() bool {
 	return v.current != nil && v.current.alive() && (v.state == StateRunning || v.state == StateStopping)
 }
 
-// Function returns the way to a stream's own HTTP endpoints, and what has to
-// be called once when the exchange is over. While the stream's runner is being
-// replaced it waits for the next one, though what only reads may still collect
-// from the old one. The error wraps ErrNotFound, or ErrUnavailable when the
-// stream has no runner.
-func (s *Supervisor) Function(ctx context.Context, id, method string) (http.RoundTripper, func(), error) {
+// Function is the way to a stream's own HTTP endpoints, for one call.
+type Function struct {
+	// Calls is for all but those that leave HTTP, which are RoundTripper's.
+	Calls *multiplex.Client
+	http.RoundTripper
+	// HTTP is what the stream has said of its calls.
+	HTTP options.HTTP
+
+	// Release gives the function back. It is to be called once, when the exchange
+	// is over.
+	Release func()
+	// WhyLost says in the past tense what has become of a runner that has broken
+	// off what it was sent. It waits a moment for the runner's end.
+	WhyLost func() string
+}
+
+// restartPatience is how long a call waits for a stream whose runner has died
+// and is being started again.
+const restartPatience = 2 * time.Second
+
+// Function waits until a stream takes a call. While the stream's runner is
+// being replaced it waits for the next one, though what only reads may still
+// collect from the old one; and while it is started again after a crash, for a
+// while. The error wraps ErrNotFound, ErrBusy, ErrTimeout when the stream's own
+// timeout has passed, or ErrUnavailable when it has no runner.
+func (s *Supervisor) Function(ctx context.Context, id, method string) (Function, error) {
 	st, err := s.find(id)
 	if err != nil {
-		return nil, nil, err
+		return Function{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Stop+s.cfg.Timeouts.Prepare)
-	defer cancel()
+	own := st.seen.Load().spec.options.HTTP
+	if own.MaxInFlight > 0 {
+		waiting := ctx
+		if own.Timeout > 0 {
+			var cancel context.CancelFunc
+			waiting, cancel = context.WithTimeout(ctx, own.Timeout)
+			defer cancel()
+		}
+		if err := st.gate.enter(waiting, own); err != nil {
+			if ctx.Err() == nil && waiting.Err() != nil {
+				err = fmt.Errorf("%w: it waited for its turn for %s: stream %q answers %d at a time (runtime.http)", ErrTimeout, own.Timeout, id, own.MaxInFlight)
+			}
+			return Function{}, err
+		}
+	} else {
+		st.gate.count()
+	}
+	inst, entered, err := s.taker(ctx, st, method)
+	if err != nil {
+		st.gate.leave()
+		return Function{}, err
+	}
+	return Function{
+		Calls: inst.calls, RoundTripper: inst.transport, HTTP: own, WhyLost: inst.whyLost,
+		Release: func() {
+			if entered {
+				inst.traffic.leave()
+			}
+			st.gate.leave()
+		},
+	}, nil
+}
+
+// whyLost waits a moment for the runner's end and says what it was.
+func (i *instance) whyLost() string {
+	select {
+	case <-i.proc.Exited():
+		return i.proc.Exit().String()
+	case <-time.After(deathNotice):
+		return "broke the connection off"
+	}
+}
+
+// taker waits for a runner that takes a call. entered says that its traffic is
+// to be left.
+func (s *Supervisor) taker(ctx context.Context, st *stream, method string) (inst *instance, entered bool, err error) {
+	// Most find one at once, and need none of these.
+	var overdue, impatient <-chan time.Time
 	for {
 		v := st.seen.Load()
 		if v.serves() {
 			if reads(method) {
-				return v.current.transport, func() {}, nil
+				return v.current, false, nil
 			}
 			if v.current.traffic.enter() {
-				return v.current.transport, v.current.traffic.leave, nil
+				return v.current, true, nil
 			}
 			if !v.switching {
 				// It has begun to make way since, which a newer view says.
 				continue
 			}
 		}
+		if overdue == nil {
+			timer, soon := time.NewTimer(s.cfg.Timeouts.Stop+s.cfg.Timeouts.Prepare), time.NewTimer(restartPatience)
+			defer timer.Stop()
+			defer soon.Stop()
+			overdue, impatient = timer.C, soon.C
+		}
+		patience := overdue
 		if !v.switching {
-			return nil, nil, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
+			if !v.comesBack() {
+				return nil, false, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, st.id, v.whyDown())
+			}
+			patience = impatient
 		}
 		select {
 		case <-v.superseded:
 		case <-st.gone:
-			return nil, nil, fmt.Errorf("stream %q: %w", id, ErrNotFound)
+			return nil, false, fmt.Errorf("stream %q: %w", st.id, ErrNotFound)
+		case <-patience:
+			return nil, false, fmt.Errorf("%w: stream %q is being started, which takes its time: %s", ErrUnavailable, st.id, v.whyDown())
 		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("%w: the runner of stream %q is being replaced: %w", ErrUnavailable, id, ctx.Err())
+			return nil, false, ctx.Err()
 		}
 	}
+}
+
+// comesBack says that the stream has no runner now and may have one soon.
+func (v *view) comesBack() bool {
+	switch v.state {
+	case StateBackoff, StateStarting, StatePending:
+		return true
+	case StateRunning:
+		// It has died, which its actor takes note of next.
+		return v.current == nil || !v.current.alive()
+	}
+	return false
 }
 
 // reads says that a request of that method takes something from a stream and

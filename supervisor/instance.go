@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"penstock/rpc"
+	"penstock/rpc/multiplex"
 	"penstock/supervisor/document"
 	"penstock/supervisor/options"
 	"penstock/supervisor/process"
@@ -26,7 +27,9 @@ type instance struct {
 	proc       *process.Process
 	endpoints  []string
 	httpSocket string
-	transport  *http.Transport
+	// calls is the way to its endpoints, and transport that of what leaves HTTP.
+	calls     *multiplex.Client
+	transport *http.Transport
 	// token is what nobody but this runner was told: it tells it from every
 	// other that may answer in its place.
 	token string
@@ -155,6 +158,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		proc:       proc,
 		endpoints:  prepared.Endpoints,
 		httpSocket: prepared.HTTPSocket,
+		calls:      multiplexed(proc, prepared.HTTPSocket),
 		transport:  socketTransport(proc, prepared.HTTPSocket),
 		token:      req.Instance,
 		version:    identity.Version,
@@ -257,6 +261,18 @@ func explain(err error, doc *document.Document, resource func(id string) *docume
 	return &InvalidError{rejection.Message}
 }
 
+// multiplexed calls a runner's unix socket.
+func multiplexed(proc *process.Process, socket string) *multiplex.Client {
+	return multiplex.NewClient(func(ctx context.Context) (net.Conn, error) { return proc.Dial(ctx, socket) })
+}
+
+// hangUp ends the connections to the runner's endpoints that nothing is under
+// way on, and lets nothing begin any more.
+func (i *instance) hangUp() {
+	i.calls.Close()
+	i.transport.CloseIdleConnections()
+}
+
 // socketTransport speaks HTTP to a runner's unix socket. Connections are kept
 // for as long as the runner lives; it never closes idle ones, so that none is
 // closed just as a request takes it.
@@ -284,7 +300,7 @@ func (i *instance) end(timeout time.Duration, log *zap.Logger, collect func()) {
 	defer cancel()
 	drained, err := i.proc.Stop(ctx, time.Until(kill)-2*reserve)
 	i.unwatch()
-	i.transport.CloseIdleConnections()
+	i.hangUp()
 	collect()
 	i.proc.Close(ctx)
 	log.Info("stopped stream", zap.Int("pid", i.proc.PID()), zap.Bool("drained", drained), zap.NamedError("stop_error", err))
@@ -293,7 +309,7 @@ func (i *instance) end(timeout time.Duration, log *zap.Logger, collect func()) {
 // discard ends an instance that never ran.
 func (i *instance) discard() {
 	i.unwatch()
-	i.transport.CloseIdleConnections()
+	i.hangUp()
 	i.proc.Kill()
 }
 

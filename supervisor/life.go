@@ -133,7 +133,7 @@ func (s *stream) ended(inst *instance) {
 	// The end is told before the process is: nobody is to see a dead process
 	// and not know why.
 	defer func() {
-		inst.transport.CloseIdleConnections()
+		inst.hangUp()
 		ctx, cancel := context.WithTimeout(context.Background(), s.sup.cfg.Timeouts.RPC)
 		defer cancel()
 		inst.proc.Close(ctx)

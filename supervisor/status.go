@@ -53,11 +53,22 @@ type Status struct {
 	LastExit *LastExit `json:"last_exit"`
 	// Isolation says what keeps the stream away from everything else.
 	Isolation Isolation `json:"isolation"`
+	// Calls are those that the stream has now.
+	Calls Calls `json:"calls"`
 	// Usage is what the stream uses of what can be limited, since its runner
 	// started; nil when it has none.
 	Usage *stats.Usage `json:"usage"`
 	// Warnings are what somebody should look at though the stream runs.
 	Warnings []string `json:"warnings"`
+}
+
+// Calls counts the calls of a stream's own endpoints.
+type Calls struct {
+	// InFlight are being answered. An answer that goes on, and a websocket, is
+	// for as long as it does.
+	InFlight int `json:"in_flight"`
+	// Waiting wait for their turn.
+	Waiting int `json:"waiting"`
 }
 
 // Connection is one input's or output's.
@@ -125,6 +136,7 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 	if v.paused {
 		status.Desired = DesiredPaused
 	}
+	status.Calls.InFlight, status.Calls.Waiting = st.gate.load()
 	if v.current == nil {
 		return status, nil
 	}

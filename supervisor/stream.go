@@ -37,6 +37,8 @@ type stream struct {
 	seen atomic.Pointer[view]
 	// coming is the spec that is being prepared, nil when none is.
 	coming atomic.Pointer[spec]
+	// gate counts the calls to the stream.
+	gate gate
 	// ends takes the news of runners that have ended, which are heard while a
 	// change is being prepared as well.
 	ends chan func()
@@ -238,6 +240,7 @@ func (s *stream) publish() {
 	if s.current != nil {
 		shown.limits = s.current.limits
 	}
+	s.gate.set(shown.spec.options.HTTP)
 	if old := s.seen.Swap(&shown); old != nil {
 		close(old.superseded)
 	}

@@ -28,6 +28,9 @@ type endpoints struct {
 	mu       sync.RWMutex
 	router   *mux.Router
 	handlers map[string]http.HandlerFunc
+	// patterns says that one of the paths serves more than itself. Where none
+	// does, the router has nothing to find out.
+	patterns bool
 	ready    http.HandlerFunc
 	// outputs are the streaming handlers of http_server outputs.
 	outputs []http.HandlerFunc
@@ -86,6 +89,7 @@ func (e *endpoints) register(placed string, handler http.HandlerFunc) {
 	if known {
 		return
 	}
+	e.patterns = e.patterns || strings.Contains(placed, "{") || strings.HasSuffix(placed, "/")
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		e.mu.RLock()
 		h := e.handlers[placed]
@@ -103,7 +107,17 @@ func (e *endpoints) register(placed string, handler http.HandlerFunc) {
 }
 
 // ServeHTTP implements http.Handler.
-func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) { e.router.ServeHTTP(w, r) }
+func (e *endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.RLock()
+	h, known := e.handlers[r.URL.Path]
+	known = known && !e.patterns
+	e.mu.RUnlock()
+	if known {
+		h(w, r)
+		return
+	}
+	e.router.ServeHTTP(w, r)
+}
 
 func (e *endpoints) paths() []string {
 	e.mu.RLock()

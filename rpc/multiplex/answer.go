@@ -1,0 +1,201 @@
+package multiplex
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// flushAt is how much of an answer is gathered before its head goes out. What
+// is shorter goes out whole, with its length.
+const flushAt = 64 << 10
+
+// answer is what a handler writes to. It does what Go's server does, as far as
+// it can be told from the other side: lengths that are known, types that are
+// guessed, bodies that may not be.
+type answer struct {
+	call   *served
+	header http.Header
+	status int
+	// fields are the headers as they were when the status was set. What is
+	// changed later does not count. typed says that they tell the body's type, or
+	// that it is not to be guessed.
+	fields []byte
+	typed  bool
+	// length is what the handler has announced; negative if nothing.
+	length  int64
+	written int64
+	// text is what is to be sent next.
+	text []byte
+	// sent says that the head has gone out, and due that a credit is to come
+	// before the next piece.
+	sent bool
+	due  bool
+	// silent says that there may be no body.
+	silent bool
+	err    error
+}
+
+// Header implements http.ResponseWriter.
+func (a *answer) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answer) WriteHeader(status int) {
+	if status < 100 || status > 999 {
+		panic("invalid WriteHeader code " + strconv.Itoa(status))
+	}
+	if a.status != 0 || status < 200 {
+		// The second one does not count, and what is only for information is not
+		// passed on.
+		return
+	}
+	a.status = status
+	a.silent = a.call.request.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+	for name, values := range a.header {
+		switch {
+		case name == "Content-Length":
+			if n, err := strconv.ParseInt(values[0], 10, 64); err == nil && n >= 0 {
+				a.length = n
+			}
+			continue
+		case !httpguts.ValidHeaderFieldName(name), status == http.StatusNotModified && name == "Content-Type":
+			continue
+		case name == "Content-Type" || name == "Content-Encoding":
+			a.typed = true
+		}
+		for _, value := range values {
+			a.fields = appendField(a.fields, name)
+			a.fields = appendField(a.fields, clean(value))
+		}
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case a.status == http.StatusNoContent, a.status == http.StatusNotModified:
+		return 0, http.ErrBodyNotAllowed
+	case a.length >= 0 && a.written+int64(len(p)) > a.length:
+		return 0, http.ErrContentLength
+	}
+	a.written += int64(len(p))
+	total := len(p)
+	if a.silent && len(a.text)+len(p) > flushAt {
+		return total, nil
+	}
+	for len(a.text)+len(p) > flushAt && a.err == nil {
+		n := min(flushAt-len(a.text), len(p))
+		a.text = append(a.text, p[:n]...)
+		p = p[n:]
+		a.piece(false)
+	}
+	if a.err != nil {
+		return 0, a.err
+	}
+	a.text = append(a.text, p...)
+	return total, nil
+}
+
+// WriteString implements io.StringWriter.
+func (a *answer) WriteString(s string) (int, error) { return a.Write([]byte(s)) }
+
+// Flush implements http.Flusher.
+func (a *answer) Flush() {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if len(a.text) > 0 || !a.sent {
+		a.piece(false)
+	}
+}
+
+// end sends what is left once the handler has returned. One that has not
+// answered well gives up.
+func (a *answer) end(well bool) {
+	if a.status == 0 && well {
+		a.WriteHeader(http.StatusOK)
+	}
+	if !well || a.length >= 0 && a.written < a.length && !a.silent {
+		_ = a.call.conn.out.signal(kindCancel, a.call.id)
+		return
+	}
+	a.piece(true)
+	if a.err != nil {
+		_ = a.call.conn.out.signal(kindCancel, a.call.id)
+	}
+}
+
+// piece sends what there is, once the other side has taken the last.
+func (a *answer) piece(last bool) {
+	if a.due && a.err == nil {
+		select {
+		case <-a.call.credit:
+			a.due = false
+		case <-a.call.ctx.Done():
+			a.err = a.call.ctx.Err()
+		}
+	}
+	if a.err != nil {
+		return
+	}
+	out := a.call.conn.out
+	if a.sent {
+		a.err = out.sendPiece(a.call.id, a.text, last)
+	} else {
+		a.err = a.sendHead(last)
+	}
+	a.sent, a.due, a.text = true, true, a.text[:0]
+}
+
+// errHeaders is that a handler has set more headers than can be sent.
+var errHeaders = fmt.Errorf("the answer's headers are larger than %d bytes", maxHead)
+
+// sendHead sends the first frame of the answer.
+func (a *answer) sendHead(last bool) error {
+	length, text := a.length, a.text
+	if last && length < 0 && (!a.silent || len(text) > 0) {
+		length = int64(len(text))
+	}
+	buffer := room(smallBuffer)
+	defer buffer.giveBack()
+	to := buffer.bytes[:headerSize+4]
+	to = binary.AppendUvarint(to, uint64(a.status))
+	to = binary.AppendVarint(to, length)
+	to = append(to, a.fields...)
+	if !a.typed && len(text) > 0 {
+		to = appendField(to, "Content-Type")
+		to = appendField(to, http.DetectContentType(text))
+	}
+	head := len(to) - headerSize - 4
+	if head > maxHead {
+		return errHeaders
+	}
+	binary.LittleEndian.PutUint32(to[headerSize:], uint32(head))
+	if !a.silent {
+		to = append(to, text...)
+	}
+	putHeader(to, kindHead, last, a.call.id, len(to)-headerSize)
+	return a.call.conn.out.send(to)
+}
+
+// clean takes line ends out of a header's value, as Go's server does.
+func clean(value string) string {
+	if httpguts.ValidHeaderFieldValue(value) {
+		return value
+	}
+	out := []byte(value)
+	for i, c := range out {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			out[i] = ' '
+		}
+	}
+	return string(out)
+}

@@ -1,0 +1,229 @@
+package multiplex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+var errStopped = errors.New("nobody waits for the answer any more")
+
+// Call is one exchange. Its methods may be used by one goroutine, but for
+// those of the body, which another may use.
+type Call struct {
+	id   uint32
+	conn *clientConn
+	// frames has room for what the runner may send unasked, one piece and that it
+	// gives up, and for Abort.
+	frames chan frame
+	credit chan struct{}
+
+	// first is the answer's head until it is released.
+	first frame
+	// rest is what was not read of the last piece.
+	rest []byte
+	// piece is the one that rest is part of.
+	piece frame
+	last  bool
+	// aborted says that the runner has given up.
+	aborted bool
+	// stop is closed when nobody reads the answer any more.
+	stop <-chan struct{}
+}
+
+var callPool = sync.Pool{New: func() any {
+	return &Call{frames: make(chan frame, 3), credit: make(chan struct{}, 1)}
+}}
+
+// Outcome is how a wait for an answer ended.
+type Outcome int
+
+// The outcomes of Await.
+const (
+	// Answered: the head is there, or the runner has given up.
+	Answered Outcome = iota
+	// Stopped: the caller did not want to wait any longer.
+	Stopped
+	// Ticked: the caller's time has come.
+	Ticked
+	// Lost: the connection broke, which Why explains.
+	Lost
+)
+
+// Await waits for the answer's head. It may be called again after Ticked. Both
+// channels may be nil.
+func (c *Call) Await(stop <-chan struct{}, tick <-chan time.Time) Outcome {
+	select {
+	case c.first = <-c.frames:
+		return Answered
+	case <-stop:
+		return Stopped
+	case <-tick:
+		return Ticked
+	case <-c.conn.broken:
+	}
+	select {
+	case c.first = <-c.frames:
+		// It came before the end.
+		return Answered
+	default:
+		return Lost
+	}
+}
+
+// StopReading has Read fail once the channel is closed.
+func (c *Call) StopReading(stop <-chan struct{}) { c.stop = stop }
+
+// Abort tells the runner, and who waits for the answer, that the call is over:
+// its body did not come. It may be called beside all but End.
+func (c *Call) Abort() {
+	// What the runner makes of it comes too late.
+	select {
+	case c.frames <- frame{kind: kindCancel}:
+	default:
+	}
+	_ = c.conn.out.signal(kindCancel, c.id)
+}
+
+// Why is the reason of a connection that broke.
+func (c *Call) Why() error {
+	c.conn.mu.Lock()
+	defer c.conn.mu.Unlock()
+	return fmt.Errorf("%w: %w", ErrLost, c.conn.err)
+}
+
+// Head reads the answer's head, which Await said is there. piece is the
+// beginning of its body, and all of it if whole; both are valid until End.
+func (c *Call) Head() (head Head, piece []byte, whole bool, err error) {
+	switch c.first.kind {
+	case kindHead:
+	case kindCancel:
+		c.aborted = true
+		return Head{}, nil, false, ErrAborted
+	default:
+		return Head{}, nil, false, c.blame(fmt.Errorf("%w: an answer without a head", errProtocol))
+	}
+	text, piece, err := c.first.split()
+	if err == nil {
+		head, err = readHead(text)
+	}
+	if err != nil {
+		return Head{}, nil, false, c.blame(err)
+	}
+	c.rest, c.last = piece, c.first.last
+	return head, piece, c.last, nil
+}
+
+// blame ends the connection to a runner that breaks the rules.
+func (c *Call) blame(err error) error {
+	c.conn.fail(err)
+	return err
+}
+
+// Read implements io.Reader for the answer's body, after Head.
+func (c *Call) Read(p []byte) (int, error) {
+	for len(c.rest) == 0 {
+		switch {
+		case c.aborted:
+			return 0, ErrAborted
+		case c.last:
+			return 0, io.EOF
+		}
+		c.piece.release()
+		if err := c.conn.out.signal(kindCredit, c.id); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		var f frame
+		select {
+		case f = <-c.frames:
+		case <-c.stop:
+			return 0, errStopped
+		case <-c.conn.broken:
+			select {
+			case f = <-c.frames:
+			default:
+				return 0, c.Why()
+			}
+		}
+		switch f.kind {
+		case kindData:
+			c.piece, c.rest, c.last = f, f.payload, f.last
+		case kindCancel:
+			c.aborted = true
+			return 0, ErrAborted
+		default:
+			f.release()
+			return 0, c.blame(fmt.Errorf("%w: a second head", errProtocol))
+		}
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// WriteBody sends the rest of the request's body, of which the first piece was
+// not the last. It reads ahead of the runner by no more than a piece, and
+// returns when all was sent, the context ends or the connection breaks; and
+// with the reader's error when that fails, after which the call has to be ended.
+func (c *Call) WriteBody(ctx context.Context, body io.Reader) error {
+	memory := room(MaxPiece)
+	defer memory.giveBack()
+	conn, id := c.conn, c.id
+	for {
+		n, err := readSome(body, memory.bytes[:MaxPiece])
+		last := errors.Is(err, io.EOF)
+		if err != nil && !last {
+			return err
+		}
+		select {
+		case <-c.credit:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-conn.broken:
+			return ErrLost
+		}
+		if err := conn.out.sendPiece(id, memory.bytes[:n], last); err != nil {
+			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		if last {
+			return nil
+		}
+	}
+}
+
+// readSome reads what is there, and at least something unless it is the end.
+func readSome(r io.Reader, p []byte) (int, error) {
+	for {
+		n, err := r.Read(p)
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// End gives back what the call held, and tells a runner that is not done with
+// it. Nothing else may use the call any more, WriteBody neither.
+func (c *Call) End() {
+	if conn := c.conn; !c.last && !c.aborted && conn.usable() {
+		_ = conn.out.signal(kindCancel, c.id)
+	}
+	c.conn.leave(c.id)
+	c.first.release()
+	c.piece.release()
+	for {
+		select {
+		case f := <-c.frames:
+			f.release()
+			continue
+		case <-c.credit:
+			continue
+		default:
+		}
+		break
+	}
+	*c = Call{frames: c.frames, credit: c.credit}
+	callPool.Put(c)
+}

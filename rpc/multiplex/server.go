@@ -1,0 +1,151 @@
+package multiplex
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// serverConn is a connection from the supervisor.
+type serverConn struct {
+	handler http.Handler
+	out     *writer
+
+	mu    sync.Mutex
+	calls map[uint32]*served
+
+	// work hands calls to goroutines that have served one before: their stacks
+	// have the size that it takes.
+	work chan *served
+	done chan struct{}
+}
+
+// workerTime is how long a goroutine waits for a further call.
+const workerTime = 5 * time.Second
+
+// dispatch has a goroutine serve a call.
+func (s *serverConn) dispatch(call *served) {
+	select {
+	case s.work <- call:
+	default:
+		go s.workOn(call)
+	}
+}
+
+func (s *serverConn) workOn(call *served) {
+	idle := time.NewTimer(workerTime)
+	defer idle.Stop()
+	for {
+		call.run()
+		idle.Reset(workerTime)
+		select {
+		case call = <-s.work:
+		case <-idle.C:
+			return
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// serve answers the exchanges of one connection until it ends.
+func serve(conn net.Conn, r *bufio.Reader, handler http.Handler) {
+	s := &serverConn{handler: handler, out: newWriter(conn), calls: map[uint32]*served{}, work: make(chan *served), done: make(chan struct{})}
+	defer close(s.done)
+	go func() {
+		if s.out.run() != nil {
+			_ = conn.Close()
+		}
+	}()
+	var space [headerSize]byte
+	for {
+		f, err := readFrame(r, &space)
+		if err == nil {
+			err = s.take(f)
+		}
+		if err != nil {
+			_ = conn.Close()
+			s.out.close(err)
+			s.end()
+			return
+		}
+	}
+}
+
+// end cancels all calls.
+func (s *serverConn) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, call := range s.calls {
+		call.cancel()
+	}
+}
+
+// take sees to one frame.
+func (s *serverConn) take(f frame) error {
+	if f.kind == kindHead {
+		return s.begin(f)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	call, ok := s.calls[f.id]
+	if !ok {
+		// It is answered already.
+		f.release()
+		return nil
+	}
+	switch f.kind {
+	case kindCancel:
+		call.cancel()
+	case kindCredit:
+		select {
+		case call.credit <- struct{}{}:
+		default:
+			return fmt.Errorf("%w: a second credit", errProtocol)
+		}
+	default:
+		select {
+		case call.pieces <- f:
+		default:
+			f.release()
+			return fmt.Errorf("%w: a second piece before the first was taken", errProtocol)
+		}
+	}
+	return nil
+}
+
+// begin has the handler answer a request.
+func (s *serverConn) begin(f frame) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	call := &served{
+		conn: s, id: f.id, cancel: cancel, ctx: ctx,
+		credit: make(chan struct{}, 1), pieces: make(chan frame, 1),
+		piece: f, last: f.last,
+	}
+	head, piece, err := f.split()
+	if err == nil {
+		call.rest = piece
+		call.request, err = readRequest(string(head))
+	}
+	if err != nil {
+		cancel()
+		f.release()
+		return err
+	}
+	call.request.Body = call
+	call.request = call.request.WithContext(ctx)
+	s.mu.Lock()
+	_, taken := s.calls[f.id]
+	s.calls[f.id] = call
+	s.mu.Unlock()
+	if taken {
+		cancel()
+		return fmt.Errorf("%w: exchange %d begins twice", errProtocol, f.id)
+	}
+	s.dispatch(call)
+	return nil
+}

@@ -1,0 +1,96 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"penstock/supervisor/options"
+)
+
+// gate lets no more calls to a stream at a time than it wants, and has others
+// wait for their turn, in order. It is the stream's and not a runner's: a
+// runner that is replaced leaves its calls to the next.
+type gate struct {
+	mu       sync.Mutex
+	limit    int
+	inFlight int
+	// waiting are those who wait, the first first. Each is closed at its turn.
+	waiting []chan struct{}
+}
+
+// enter waits for a call's turn. The error wraps ErrBusy when too many wait
+// already, or is the context's.
+func (g *gate) enter(ctx context.Context, http options.HTTP) error {
+	g.mu.Lock()
+	g.limit = http.MaxInFlight
+	if g.limit <= 0 || g.inFlight < g.limit && len(g.waiting) == 0 {
+		g.inFlight++
+		g.mu.Unlock()
+		return nil
+	}
+	if len(g.waiting) >= http.Queue {
+		defer g.mu.Unlock()
+		return fmt.Errorf("%w: it answers %d calls, and %d wait (runtime.http.max_in_flight and queue): try again later",
+			ErrBusy, g.inFlight, len(g.waiting))
+	}
+	turn := make(chan struct{})
+	g.waiting = append(g.waiting, turn)
+	g.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	i := slices.Index(g.waiting, turn)
+	if i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+	g.mu.Unlock()
+	if i < 0 {
+		// Its turn has come just now, and goes to the next.
+		g.leave()
+	}
+	return ctx.Err()
+}
+
+// count takes note of a call that need not wait.
+func (g *gate) count() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight++
+}
+
+// leave ends a call that has entered.
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
+	g.next()
+}
+
+// next lets in whose turn it is.
+func (g *gate) next() {
+	for len(g.waiting) > 0 && (g.limit <= 0 || g.inFlight < g.limit) {
+		close(g.waiting[0])
+		g.waiting = g.waiting[1:]
+		g.inFlight++
+	}
+}
+
+// set takes a limit that was changed.
+func (g *gate) set(http options.HTTP) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limit = http.MaxInFlight
+	g.next()
+}
+
+// load is how many calls there are, and how many wait.
+func (g *gate) load() (inFlight, waiting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inFlight, len(g.waiting)
+}
