@@ -16,7 +16,7 @@ import (
 func called(t *testing.T, answer http.HandlerFunc) *server {
 	s := httptest.NewServer(answer)
 	t.Cleanup(s.Close)
-	return &server{addr: s.Listener.Addr().String(), where: host{}}
+	return &server{addr: s.Listener.Addr().String(), where: host{}, client: s.Client()}
 }
 
 // A server that stands still for a while holds up every call that is due

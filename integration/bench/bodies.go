@@ -55,7 +55,7 @@ func (b *bench) bodies(ctx context.Context, rep *report) error {
 	}
 
 	rate := func(w window) float64 { return w.rate }
-	rates := rounds("requests/s with 1 MiB there and back", perSecond, column(windows[0], rate), column(windows[1], rate))
+	rates := rounds("requests/s of 1 MiB", perSecond, column(windows[0], rate), column(windows[1], rate))
 	share := func(w window) float64 { return w.share * 100 }
 	grown := float64(after.peak-before.now) / (1 << 20)
 	rep.Sections = append(rep.Sections, section{

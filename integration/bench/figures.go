@@ -66,7 +66,7 @@ func (g goal) reach(value float64) float64 {
 }
 
 // longest is how many letters of a measure there is room for.
-const longest = 56
+const longest = 58
 
 func shortened(text string) string {
 	if letters := []rune(text); len(letters) > longest {

@@ -145,3 +145,53 @@ func TestReach(t *testing.T) {
 	assert.InDelta(t, 1, goal{Bound: atMost, Met: true}.reach(0), 0)
 	assert.InDelta(t, 2, goal{Bound: atMost, Goal: 16, Met: true}.reach(-1), 0)
 }
+
+// A stream's own listener may have its endpoint at either path, a moment later.
+func TestFindPath(t *testing.T) {
+	var calls atomic.Int64
+	s := called(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) < 5 || r.URL.Path != "/x/post" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, answer)
+	})
+	path, err := s.findPath(t.Context(), "/post", "/x/post")
+	require.NoError(t, err)
+	assert.Equal(t, "/x/post", path)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = s.findPath(ctx, "/post")
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestAwaitIdle(t *testing.T) {
+	var calls atomic.Int64
+	s := called(t, func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, "/streams/x/status", r.URL.Path)
+		state := "running"
+		if calls.Add(1) > 2 {
+			state = "idle"
+		}
+		_, _ = io.WriteString(w, `{"state": "`+state+`"}`)
+	})
+	require.NoError(t, s.awaitIdle(t.Context(), "x"))
+	assert.EqualValues(t, 3, calls.Load())
+}
+
+// The first byte counts, and the whole answer must be right.
+func TestFirstByte(t *testing.T) {
+	const late = 200 * time.Millisecond
+	s := called(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(late)
+		_, _ = io.WriteString(w, strings.TrimPrefix(r.URL.Path, "/"))
+	})
+	took, err := s.firstByte(t.Context(), "/"+strings.ReplaceAll(answer, " ", "%20"))
+	require.NoError(t, err)
+	assert.Positive(t, took)
+	assert.Less(t, took, late)
+	_, err = s.firstByte(t.Context(), "/something")
+	assert.ErrorContains(t, err, "something")
+}

@@ -24,9 +24,6 @@ const (
 	answerTimeout = 30 * time.Second
 )
 
-// penstockBinary is the supervisor's.
-const penstockBinary = "penstock"
-
 // server is a process under measurement.
 type server struct {
 	// name tells what it is in messages.
@@ -34,6 +31,8 @@ type server struct {
 	// addr is its host:port, in the place where it runs.
 	addr  string
 	where place
+	// supervisor says that its streams have processes of their own.
+	supervisor bool
 
 	cmd    *exec.Cmd
 	log    string
@@ -56,12 +55,13 @@ func (b *bench) startPenstock(ctx context.Context, where place, args ...string) 
 // than for a benchmark that was killed.
 func (b *bench) startPenstockIn(ctx context.Context, where place, dir string, args ...string) (*server, error) {
 	addrFile := filepath.Join(dir, "address")
-	s, err := b.start(where, penstockBinary, append([]string{"serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
+	s, err := b.start(where, "penstock", append([]string{"serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
 		"--data-dir", filepath.Join(dir, "d"), "--set", "orphan_timeout=30s"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	s.name = strings.Join(append([]string{penstockBinary}, args...), " ")
+	s.supervisor = true
+	s.name = strings.Join(append([]string{s.name}, args...), " ")
 	err = s.await(ctx, func() error {
 		addr, err := os.ReadFile(addrFile)
 		if err != nil {

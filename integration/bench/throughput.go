@@ -126,7 +126,7 @@ func (t *target) prepare(ctx context.Context) error {
 	if err := t.awaitAnswer(ctx, t.path, answer); err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
 	}
-	if t.name != penstockBinary {
+	if !t.supervisor {
 		return nil
 	}
 	status, err := t.status(ctx, streamID)

@@ -15,7 +15,7 @@ type Bar struct {
 // Bars draws measures against one line, which is the goal of each.
 func Bars(title, description string, bars []Bar) []byte {
 	const (
-		left, right, top = 390.0, width - 190.0, 64.0
+		left, right, top = 390.0, width - 215.0, 64.0
 		step, thick      = 24.0, 14.0
 		// most is where bars are cut off.
 		most = 2.0

@@ -30,15 +30,17 @@ type Panel struct {
 const (
 	panelLeft, panelRight = 72.0, width - 24.0
 	panelHeight           = 240.0
-	panelStep             = panelHeight + 96
+	panelStep             = panelHeight + 136
+	// legendRow is the height of a row of names below a panel.
+	legendRow = 18.0
 )
 
 // Panels draws panels below each other.
 func Panels(title, description string, panels ...Panel) []byte {
 	var d drawing
-	d.begin(title, description, 40+int(panelStep)*len(panels))
+	d.begin(title, description, 30+int(panelStep)*len(panels))
 	for i, p := range panels {
-		p.draw(&d, 72+panelStep*float64(i))
+		p.draw(&d, 66+panelStep*float64(i))
 	}
 	return d.end()
 }
@@ -57,18 +59,24 @@ func (p Panel) draw(d *drawing, top float64) {
 		d.text(panelLeft-8, y(v)+4, "small end", fmt.Sprintf("%.10g", v))
 	}
 	d.text((panelLeft+panelRight)/2, bottom+36, "small mid", p.XLabel)
-	d.text(16, top-26, "small", p.YLabel)
-	at := panelLeft
+	d.text(16, top-12, "small", p.YLabel)
+	at, row := panelLeft, bottom+58
 	for i, s := range p.Series {
 		class := fmt.Sprintf("line c%d", i%colours)
 		if s.Dots {
 			class = fmt.Sprintf("dot c%d", i%colours)
 		}
 		fmt.Fprintf(d, `<path class="%s" d="%s"><title>%s</title></path>`+"\n", class, s.path(x, y), escaped(s.Name))
-		// The legend, in the order of the colours.
-		d.line(at, top-12, at+22, top-12, class)
-		d.text(at+28, top-8, "small", s.Name)
-		at += 44 + 6.4*float64(len(s.Name))
+		if len(p.Series) == 1 {
+			continue // the axis says what it is
+		}
+		long := 48 + 6.4*float64(len(s.Name))
+		if at+long > width {
+			at, row = panelLeft, row+legendRow
+		}
+		d.line(at, row-4, at+22, row-4, class)
+		d.text(at+28, row, "small", s.Name)
+		at += long
 	}
 }
 

@@ -37,8 +37,8 @@ func TestBars(t *testing.T) {
 	assert.Contains(t, texts(t, svg, "title"), "What <it> is")
 	assert.Equal(t, []string{"More & more"}, texts(t, svg, "desc"))
 	assert.Subset(t, texts(t, svg, "text"), []string{"a < b & c", `1 "x"`, "far", "2", "goal"})
-	assert.Contains(t, string(svg), `width="55.0" height="14.0" class="missed"`)
-	assert.Contains(t, string(svg), `width="220.0" height="14.0" class="met"`, "a bar ends at the edge")
+	assert.Contains(t, string(svg), `width="48.8" height="14.0" class="missed"`)
+	assert.Contains(t, string(svg), `width="195.0" height="14.0" class="met"`, "a bar ends at the edge")
 	assert.Contains(t, string(svg), "prefers-color-scheme:dark")
 	assert.Equal(t, svg, Bars("What <it> is", "More & more", bars))
 }
@@ -49,11 +49,12 @@ func TestPanels(t *testing.T) {
 	}}
 	logarithmic := Panel{LogX: true, Series: []Series{{Name: "curve", Points: []Point{{3, 0}, {70, 100}}}}}
 	svg := Panels("T", "D", lines, logarithmic)
-	assert.Subset(t, texts(t, svg, "text"), []string{"x <s>", "one & only", "dots", "curve", "0", "4", "40", "2", "5", "10", "20", "50", "100"})
+	assert.Subset(t, texts(t, svg, "text"), []string{"x <s>", "one & only", "dots", "0", "4", "40", "2", "5", "10", "20", "50", "100"})
+	assert.NotContains(t, texts(t, svg, "text"), "curve", "one series needs no name")
 	// The largest value is at the edge of the first panel, and the others have
 	// their share of it.
-	assert.Contains(t, string(svg), "M776.0 72.0h0")
-	assert.Contains(t, string(svg), "M248.0 252.0L424.0 192.0")
+	assert.Contains(t, string(svg), "M776.0 66.0h0")
+	assert.Contains(t, string(svg), "M248.0 246.0L424.0 186.0")
 	assert.Equal(t, svg, Panels("T", "D", lines, logarithmic))
 }
 
