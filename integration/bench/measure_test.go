@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,19 @@ func TestParseResident(t *testing.T) {
 	assert.Equal(t, resident{now: 20 << 10, peak: 30 << 10}, got)
 	_, err = parseResident("Name:\tx\nVmRSS:\t   20 kB\n")
 	assert.ErrorContains(t, err, "VmHWM")
+}
+
+func TestThreadTimes(t *testing.T) {
+	before, err := threadTimes([]int{os.Getpid()})
+	require.NoError(t, err)
+	for until := time.Now().Add(20 * time.Millisecond); time.Now().Before(until); {
+		_ = strings.Repeat("busy", 100)
+	}
+	after, err := threadTimes([]int{os.Getpid()})
+	require.NoError(t, err)
+	assert.Greater(t, after, before)
+	_, err = threadTimes([]int{-1})
+	assert.Error(t, err)
 }
 
 // The sink takes its own clock and the streams' counts: what is not yet told,

@@ -87,12 +87,15 @@ func TestPublish(t *testing.T) {
 	same, err := os.ReadFile(document)
 	require.NoError(t, err)
 	assert.Equal(t, string(text), string(same))
-	again.Samples = samples{}
+	again.Samples, again.Options.Only = samples{}, "one|two"
 	require.NoError(t, again.publish(document))
 	left, err := filepath.Glob(filepath.Join(strings.TrimSuffix(document, ".md"), "*"))
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 	assert.Equal(t, "goals.svg", filepath.Base(left[0]))
+	text, err = os.ReadFile(document)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "Only the sections that match `one|two`.\n")
 }
 
 func TestPublishNeedsItsMarkers(t *testing.T) {

@@ -167,6 +167,9 @@ func (r *report) write(w io.Writer) error {
 		m.Date.Format("2006-01-02 15:04 MST"), m.Cores, m.CPU, m.Kernel, m.Go, m.LoadBefore, m.LoadAfter)
 	fmt.Fprintf(&out, "%d streams one after another; %d idle streams; %d rounds of %s; %d requests, all answered right\n\n",
 		o.Cycles, o.Streams, o.Rounds, o.Window, r.Answered)
+	if o.Only != "" {
+		fmt.Fprintf(&out, "Only the sections that match `%s`.\n\n", o.Only)
+	}
 	writeGoals(&out, r.Goals)
 	table(&out, "Against the reference", "Penstock", "reference", r.Rows)
 	for _, s := range r.Sections {

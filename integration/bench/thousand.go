@@ -174,10 +174,10 @@ func (s *server) idle(ctx context.Context, d time.Duration) (idle, error) {
 				return i, err
 			}
 		}
-		if cpu[at], err = cpuOf([]int{supervisor}); err != nil {
+		if cpu[at], err = threadTimes([]int{supervisor}); err != nil {
 			return i, err
 		}
-		if runners[at], err = cpuOf(all); err != nil {
+		if runners[at], err = threadTimes(all); err != nil {
 			return i, err
 		}
 	}
