@@ -66,6 +66,12 @@ func (b *bench) create(ctx context.Context, rep *report) error {
 	for i, c := range creators {
 		all := flat(took[i])
 		rep.Samples.Create = append(rep.Samples.Create, series{Name: c.name, Values: all})
+		if i == theirs {
+			s.Rows = append(s.Rows,
+				row{Measure: c.name + ", p50", Unit: milliseconds, First: median(all)},
+				row{Measure: c.name + ", p99", Unit: milliseconds, First: percentile(all, 0.99)})
+			continue
+		}
 		p50 := compareBlocks(c.name+", p50", took[i], took[theirs], medians[i], medians[theirs])
 		p99 := ratio(c.name+", p99", milliseconds, percentile(all, 0.99), percentile(flat(took[theirs]), 0.99))
 		s.Rows = append(s.Rows, p50, p99)
