@@ -117,7 +117,7 @@ type report struct {
 func newReport(opts options) *report {
 	return &report{Options: opts, Machine: machine{
 		Date: time.Now().UTC().Truncate(time.Second), Cores: runtime.NumCPU(), CPU: cpuModel(),
-		Kernel: firstLine("/proc/sys/kernel/osrelease"), Go: runtime.Version(), LoadBefore: loadAverage(),
+		Kernel: kernelVersion(), Go: runtime.Version(), LoadBefore: loadAverage(),
 	}}
 }
 
@@ -265,6 +265,12 @@ func cpuModel() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// kernelVersion leaves out what the builder of the kernel has added.
+func kernelVersion() string {
+	version, _, _ := strings.Cut(firstLine("/proc/sys/kernel/osrelease"), "-")
+	return version
 }
 
 func firstLine(file string) string {
