@@ -125,7 +125,9 @@ func TestLargeBodies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := called(t, func(w http.ResponseWriter, r *http.Request) {
 				body, err := io.ReadAll(r.Body)
-				assert.NoError(t, err)
+				if err != nil {
+					return // a wrong answer has ended the other connection, too
+				}
 				_, _ = io.WriteString(w, c.reply(string(body)))
 			})
 			l, err := dialLoad(t.Context(), s, exchange{
