@@ -28,6 +28,9 @@ CHAOS_DURATION ?= 10m
 CHAOS_MESSAGES ?=
 # Arguments of the benchmark: make bench ARGS='-h'.
 ARGS         ?=
+# The file of an earlier `make bench ARGS='-json FILE'` that `make bench-report`
+# takes instead of measuring anew.
+FROM         ?=
 # Which tests run in the guest of `make test-cgroup2`, as go test's -run has it.
 GUEST_RUN    ?=
 
@@ -79,8 +82,13 @@ chaos: ## Kill runners and supervisors under load for CHAOS_DURATION (10m), and 
 	@$(GO) test -count=1 -timeout 0 -v -run '^TestChaos$$' ./integration
 
 .PHONY: bench
-bench: ## Print latency, memory and throughput against the bare engine
+bench: ## Measure against the bare engine, and hold the figures against the goals
 	@$(GO) run ./integration/bench $(ARGS)
+
+.PHONY: bench-report
+bench-report: ## The same, into docs/benchmarks.md with plots; FROM=FILE takes the figures of -json
+	@mkdir -p $(BIN)
+	@$(GO) run ./integration/bench -report docs/benchmarks.md $(if $(FROM),-from '$(FROM)',-json $(BIN)/bench.json) $(ARGS)
 
 .PHONY: check
 check: check-format check-modules check-house check-proto check-licenses check-platforms check-lint check-vulns ## Prove every rule of the house

@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestBench runs the benchmark for a few seconds. Its figures mean little
-// then; that it measures everything, and cleans up, is what counts.
+// TestBench runs the benchmark for a few seconds, and has it write its report.
+// Its figures mean little then; that it measures everything, and cleans up, is
+// what counts.
 func TestBench(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, build(workDir, nil, "penstock/integration/bench"))
@@ -23,8 +25,10 @@ func TestBench(t *testing.T) {
 	temp, err := os.MkdirTemp("", "pb-")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(temp)) })
-	file := filepath.Join(t.TempDir(), "figures.json")
-	cmd := exec.CommandContext(t.Context(), filepath.Join(workDir, "bench"), "-short", "-json", file)
+	results := t.TempDir()
+	file, document := filepath.Join(results, "figures.json"), filepath.Join(results, "latest.md")
+	require.NoError(t, os.WriteFile(document, []byte(readRepo(t, "docs/benchmarks.md")), 0o600))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(workDir, "bench"), "-short", "-json", file, "-report", document)
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -41,6 +45,15 @@ func TestBench(t *testing.T) {
 		Machine  struct{ Cores int }
 		Answered int
 		Rows     []row
+		Goals    []struct {
+			Number      int
+			Measure     string
+			NotMeasured string `json:"not_measured"`
+		}
+		Sections []struct {
+			Name string
+			Rows []row
+		}
 		Recovery []row
 		Fleet    []row
 		Control  []row
@@ -83,6 +96,37 @@ func TestBench(t *testing.T) {
 	}
 	for _, word := range []string{"create", "p50", "p99", "PSS", "requests", "CPU", "SIGKILL", "adopted", "scrape"} {
 		assert.Contains(t, measures.String(), word, "what `make bench` is to print")
+	}
+
+	// Each goal is there, and each section with a table of its own.
+	numbers, sections := map[int]bool{}, map[string]bool{}
+	for _, g := range figures.Goals {
+		numbers[g.Number] = true
+		assert.Contains(t, stdout.String(), fmt.Sprintf("| %d | %s |", g.Number, g.Measure))
+		if g.NotMeasured != "" {
+			assert.Contains(t, stdout.String(), "not measured: "+g.NotMeasured)
+		}
+		// What every server knows is measured everywhere.
+		needed := slices.Contains([]int{3, 5, 6, 7, 8, 9, 10, 11}, g.Number) || g.Number == 1 && os.Geteuid() == 0
+		assert.False(t, needed && g.NotMeasured != "", "%s: %s", g.Measure, g.NotMeasured)
+	}
+	for n := range 11 {
+		assert.True(t, numbers[n+1], "goal %d", n+1)
+	}
+	for _, s := range figures.Sections {
+		sections[s.Name] = true
+		assert.NotEmpty(t, s.Rows, s.Name)
+		for _, r := range s.Rows {
+			assert.Contains(t, stdout.String(), "| "+r.Measure+" |")
+		}
+	}
+	for _, name := range []string{"create", "bodies", "update", "engine", "thousand"} {
+		assert.True(t, sections[name], name)
+	}
+	assert.Contains(t, readText(t, document), stdout.String(), "the document has what was printed")
+	for _, plot := range []string{"goals", "create", "requests", "thousand"} {
+		assert.Contains(t, readText(t, document), "(latest/"+plot+".svg)")
+		assert.FileExists(t, filepath.Join(results, "latest", plot+".svg"))
 	}
 
 	setups, profiles := 3, []string{"standard", "strict"}

@@ -22,7 +22,7 @@ const repo = ".."
 
 func TestMakeHelpListsEveryTarget(t *testing.T) {
 	help := runIn(t, repo, nil, "make", "help")
-	for _, target := range []string{"build", "run", "test", "check", "bench", "chaos", "test-cgroup2", "proto", "clean", "fuzz", "licenses", "tools"} {
+	for _, target := range []string{"build", "run", "test", "check", "bench", "bench-report", "chaos", "test-cgroup2", "proto", "clean", "fuzz", "licenses", "tools"} {
 		assert.Regexp(t, `(?m)^  make `+target+` +\S`, help)
 	}
 	assert.Equal(t, help, runIn(t, repo, nil, "make"), "make without a target is make help")

@@ -16,7 +16,7 @@ import (
 func called(t *testing.T, answer http.HandlerFunc) *server {
 	s := httptest.NewServer(answer)
 	t.Cleanup(s.Close)
-	return &server{addr: s.Listener.Addr().String(), where: host{}}
+	return &server{addr: s.Listener.Addr().String(), where: host{}, client: s.Client()}
 }
 
 // A server that stands still for a while holds up every call that is due
@@ -35,7 +35,7 @@ func TestHearCountsWhatWasHeldUp(t *testing.T) {
 		<-opens
 		_, _ = io.WriteString(w, answer)
 	})
-	h, err := s.hear(t.Context(), "/", time.Second)
+	h, err := s.hear(t.Context(), steady("/"), time.Second)
 	require.NoError(t, err)
 	assert.EqualValues(t, arrivalRate, calls.Load())
 	assert.Len(t, h.took, arrivalRate)
@@ -59,6 +59,6 @@ func TestHearFailsOnAWrongAnswer(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, answer)
 	})
-	_, err := s.hear(t.Context(), "/", time.Minute)
+	_, err := s.hear(t.Context(), steady("/"), time.Minute)
 	assert.ErrorContains(t, err, "something else")
 }

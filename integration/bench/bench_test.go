@@ -77,11 +77,15 @@ func TestOptions(t *testing.T) {
 	want.Rounds = 4
 	assert.Equal(t, want, got)
 
-	got, err = parseOptions([]string{"-only", "noise,cost", "-short"}, io.Discard)
+	got, err = parseOptions([]string{"-only", "noise|^cost", "-short"}, io.Discard)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"noise", "cost"}, got.Only)
+	chosen, err := got.chosen()
+	require.NoError(t, err)
+	require.Len(t, chosen, 2)
+	assert.Equal(t, "noise", chosen[0].name)
+	assert.Equal(t, "cost", chosen[1].name)
 
-	for _, args := range [][]string{{"-rounds", "0"}, {"-noise", "0"}, {"-what"}, {"stray"}, {"-only", "noise,"}, {"-only", "nothing"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-noise", "0"}, {"-what"}, {"stray"}, {"-only", "noise,"}, {"-only", "nothing"}, {"-only", "("}} {
 		_, err := parseOptions(args, io.Discard)
 		assert.Error(t, err, "%v", args)
 	}

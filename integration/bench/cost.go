@@ -63,7 +63,7 @@ func (b *bench) cost(ctx context.Context, rep *report) error {
 
 // startConfined starts a supervisor with a profile, in a network of its own if
 // there can be one: the way to each of them is the same then.
-func (b *bench) startConfined(ctx context.Context, profile string) (*server, func(), error) {
+func (b *bench) startConfined(ctx context.Context, profile string, args ...string) (*server, func(), error) {
 	var where place = host{}
 	leave := func() {}
 	n, err := newNetns()
@@ -73,12 +73,11 @@ func (b *bench) startConfined(ctx context.Context, profile string) (*server, fun
 	case profile == strictProfile:
 		return nil, nil, fmt.Errorf("%w: run it as root", err)
 	}
-	s, err := b.startPenstock(ctx, where, "--isolation", profile)
+	s, err := b.startPenstock(ctx, where, append([]string{"--isolation", profile}, args...)...)
 	if err != nil {
 		leave()
 		return nil, nil, err
 	}
-	s.name += " --isolation " + profile
 	return s, func() { s.stop(); leave() }, nil
 }
 
@@ -111,7 +110,7 @@ func (s *server) begin(ctx context.Context, id string) (create, call time.Durati
 		return 0, 0, err
 	}
 	create = time.Since(begun)
-	if err := s.awaitAnswer(ctx, id, answer); err != nil {
+	if err := s.awaitAnswer(ctx, "/"+id+"/post", answer); err != nil {
 		return 0, 0, err
 	}
 	call = time.Since(begun)
@@ -188,32 +187,16 @@ func (t target) work(ctx context.Context, d time.Duration) (rate, cpu float64, e
 
 // costOfRequests loads a stream through the server, in each profile in turn.
 func (b *bench) costOfRequests(ctx context.Context, rep *report, targets []target) error {
-	for i, t := range targets {
-		if _, err := t.call(ctx, http.MethodPost, "/streams/"+streamID, streamConfig); err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
-		}
-		if err := t.awaitAnswer(ctx, streamID, answer); err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
-		}
-		status, err := t.status(ctx, streamID)
-		if err != nil {
+	for i := range targets {
+		if err := targets[i].prepare(ctx); err != nil {
 			return err
 		}
-		targets[i].runners = []int{status.PID}
 	}
-	windows := make([][]window, len(targets))
-	for round := range 1 + b.opts.Rounds {
-		for i := range targets {
-			at := (round + i) % len(targets)
-			w, err := targets[at].measure(ctx, b.opts.CostWindow)
-			if err != nil {
-				return fmt.Errorf("%s: %w", targets[at].name, err)
-			}
-			rep.Answered += w.answered
-			if round > 0 { // the first one warms up
-				windows[at] = append(windows[at], w)
-			}
-		}
+	windows, err := alternate(ctx, rep, targets, warmRounds, b.opts.Rounds, func(t target) (window, error) {
+		return t.measure(ctx, small(t.path), b.opts.CostWindow)
+	})
+	if err != nil {
+		return err
 	}
 	rates, cpus := make([][]float64, len(targets)), make([][]float64, len(targets))
 	for i := range targets {

@@ -85,7 +85,7 @@ func (s *server) cycle(ctx context.Context, id string) (cycle, error) {
 		return c, err
 	}
 	c.create = time.Since(begun)
-	if err := s.awaitAnswer(ctx, id, answer); err != nil {
+	if err := s.awaitAnswer(ctx, "/"+id+"/post", answer); err != nil {
 		return c, err
 	}
 	c.firstCall = time.Since(begun)
@@ -95,7 +95,7 @@ func (s *server) cycle(ctx context.Context, id string) (cycle, error) {
 		return c, err
 	}
 	c.update = time.Since(begun)
-	if err := s.awaitAnswer(ctx, id, changedAnswer); err != nil {
+	if err := s.awaitAnswer(ctx, "/"+id+"/post", changedAnswer); err != nil {
 		return c, err
 	}
 
@@ -109,21 +109,44 @@ func (s *server) cycle(ctx context.Context, id string) (cycle, error) {
 
 // awaitAnswer calls a stream until it answers what it should: a server may
 // need a moment after its 200 until the stream's path is there.
-func (s *server) awaitAnswer(ctx context.Context, id, want string) error {
+func (s *server) awaitAnswer(ctx context.Context, path, want string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	for {
-		got, err := s.call(ctx, http.MethodPost, "/"+id+"/post", question)
-		if err == nil && got == want {
+		err := s.answers(ctx, path, want)
+		if err == nil {
 			return nil
 		}
-		if err == nil {
-			err = fmt.Errorf("stream %s answered %q instead of %q", id, got, want)
+		if late := pause(ctx, time.Millisecond); late != nil {
+			return errors.Join(late, err)
 		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(time.Millisecond):
+	}
+}
+
+// answers calls a stream once.
+func (s *server) answers(ctx context.Context, path, want string) error {
+	got, err := s.call(ctx, http.MethodPost, path, question)
+	if err == nil && got != want {
+		err = fmt.Errorf("%s answered %q instead of %q", path, got, want)
+	}
+	return err
+}
+
+// findPath calls a stream at several paths until it answers at one.
+func (s *server) findPath(ctx context.Context, paths ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for {
+		var all error
+		for _, path := range paths {
+			err := s.answers(ctx, path, answer)
+			if err == nil {
+				return path, nil
+			}
+			all = errors.Join(all, err)
+		}
+		if late := pause(ctx, time.Millisecond); late != nil {
+			return "", errors.Join(late, all)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // memory measures idle streams in three houses, all at the same time: each in
@@ -27,7 +28,7 @@ func (b *bench) memory(ctx context.Context, rep *report) error {
 	defer func() { stopAll(bare) }()
 	for i := range n {
 		for _, s := range []*server{penstock, reference} {
-			if _, err := s.call(ctx, http.MethodPost, fmt.Sprintf("/streams/idle%d", i), streamConfig); err != nil {
+			if _, err := s.call(ctx, http.MethodPost, "/streams/"+idleID(i), streamConfig); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
@@ -41,11 +42,23 @@ func (b *bench) memory(ctx context.Context, rep *report) error {
 		return err
 	}
 
-	pids, err := penstock.runners(n)
+	var pids []int
+	for i := range n {
+		status, err := penstock.status(ctx, idleID(i))
+		if err != nil {
+			return err
+		}
+		pids = append(pids, status.PID)
+	}
+	runners, err := memoryOfAll(pids)
 	if err != nil {
 		return err
 	}
-	runners, err := memoryOfAll(pids)
+	all, err := descendants(penstock.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	spare, err := memoryOfAll(slices.DeleteFunc(all, func(pid int) bool { return slices.Contains(pids, pid) }))
 	if err != nil {
 		return err
 	}
@@ -73,10 +86,17 @@ func (b *bench) memory(ctx context.Context, rep *report) error {
 	}
 
 	each := func(bytes int64) float64 { return float64(bytes) / float64(n) }
-	rep.compare("PSS of an idle stream: runner / bare `run` process", megabytes, each(runners.PSS), each(alone.PSS))
+	pss := ratio(fmt.Sprintf("PSS of an idle stream of %d: runner / bare `run` process", n), megabytes, each(runners.PSS), each(alone.PSS))
+	rep.Rows = append(rep.Rows, pss)
+	rep.judgeRatio(8, pss, atMost, 0.80)
 	rep.compare("private memory of an idle stream: runner / bare `run` process", megabytes, each(runners.Private), each(alone.Private))
 	rep.compare(fmt.Sprintf("PSS of all with %d streams: supervisor and runners / streams mode", n), megabytes,
-		float64(supervisor.PSS+runners.PSS), float64(shared.PSS))
+		float64(supervisor.PSS+runners.PSS+spare.PSS), float64(shared.PSS))
 	rep.alone("of it the supervisor", megabytes, float64(supervisor.PSS))
+	if spare.PSS > 0 {
+		rep.alone("of it processes that have no stream yet", megabytes, float64(spare.PSS))
+	}
 	return nil
 }
+
+func idleID(n int) string { return fmt.Sprintf("idle%d", n) }

@@ -106,7 +106,7 @@ func (b *bench) noise(ctx context.Context, rep *report) error {
 			rep.Noise.LeftOut = fmt.Sprintf("%s is left out, since this host refuses them: %s", h.name, err)
 			continue
 		}
-		if err := s.awaitAnswer(ctx, victimID, answer); err != nil {
+		if err := s.awaitAnswer(ctx, "/"+victimID+"/post", answer); err != nil {
 			return fmt.Errorf("%s: %w", h.name, err)
 		}
 		houses = append(houses, house{server: s, name: h.name, limits: h.limits})
@@ -160,7 +160,7 @@ func (h house) hearBeside(ctx context.Context, c crowd, d time.Duration) (got he
 	if err := pause(ctx, settle); err != nil {
 		return heard{}, err
 	}
-	if got, err = h.hear(ctx, "/"+victimID+"/post", d); err != nil {
+	if got, err = h.hear(ctx, steady("/"+victimID+"/post"), d); err != nil {
 		return heard{}, err
 	}
 	for _, i := range c {

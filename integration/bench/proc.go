@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,6 +80,31 @@ func memoryOfAll(pids []int) (memory, error) {
 	return sum, nil
 }
 
+// resident is the memory of one process that is not swapped, in bytes: what it
+// is and the most that it was.
+type resident struct{ now, peak int64 }
+
+func residentOf(pid int) (resident, error) {
+	text, err := os.ReadFile(procFile(pid, "status"))
+	if err != nil {
+		return resident{}, err
+	}
+	return parseResident(string(text))
+}
+
+func parseResident(text string) (r resident, err error) {
+	for name, to := range map[string]*int64{"VmRSS:": &r.now, "VmHWM:": &r.peak} {
+		_, rest, _ := strings.Cut(text, "\n"+name)
+		line, _, _ := strings.Cut(rest, "\n")
+		kb, parsed := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(line), " kB"), 10, 64)
+		if parsed != nil {
+			err = fmt.Errorf("reading %s of a status: %w", name, parsed)
+		}
+		*to = kb << 10
+	}
+	return r, err
+}
+
 // stat is what is read of /proc/PID/stat.
 type stat struct {
 	parent int
@@ -115,9 +141,9 @@ func parseStat(text []byte) (stat, error) {
 	return stat{parent: int(values[0]), cpu: time.Duration(values[1]+values[2]) * tick}, nil
 }
 
-// children returns the processes whose parent is pid, which for a supervisor
-// are its runners.
-func children(pid int) ([]int, error) {
+// children returns the processes whose parent is one of pids. For a supervisor
+// these are its runners, and what it keeps for new ones.
+func children(pids ...int) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("looking for processes: %w", err)
@@ -135,23 +161,22 @@ func children(pid int) ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.parent == pid {
+		if slices.Contains(pids, s.parent) {
 			found = append(found, child)
 		}
 	}
 	return found, nil
 }
 
-// runners returns the server's children, which must be so many.
-func (s *server) runners(want int) ([]int, error) {
-	found, err := children(s.cmd.Process.Pid)
-	if err != nil {
-		return nil, err
+// descendants returns the children of a process, theirs, and so on.
+func descendants(pid int) ([]int, error) {
+	var all []int
+	next, err := children(pid)
+	for err == nil && len(next) > 0 {
+		all = append(all, next...)
+		next, err = children(next...)
 	}
-	if len(found) != want {
-		return nil, fmt.Errorf("%s has %d runners instead of %d", s.name, len(found), want)
-	}
-	return found, nil
+	return all, err
 }
 
 // cpuOf sums up the CPU time of several processes since their start.
@@ -163,6 +188,37 @@ func cpuOf(pids []int) (time.Duration, error) {
 			return 0, err
 		}
 		sum += s.cpu
+	}
+	return sum, nil
+}
+
+// threadTimes sums up the CPU time of the threads that several processes have, in
+// nanoseconds instead of ticks: of processes that do next to nothing.
+func threadTimes(pids []int) (time.Duration, error) {
+	var sum time.Duration
+	for _, pid := range pids {
+		threads, err := filepath.Glob(procFile(pid, "task/*/schedstat"))
+		if err != nil {
+			return 0, err
+		}
+		if len(threads) == 0 {
+			return 0, fmt.Errorf("process %d tells no times of its threads", pid)
+		}
+		for _, file := range threads {
+			text, err := os.ReadFile(file)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+				continue // ended meanwhile
+			}
+			if err != nil {
+				return 0, err
+			}
+			ran, _, _ := strings.Cut(string(text), " ")
+			nanoseconds, err := strconv.ParseInt(ran, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("reading %s: %w", file, err)
+			}
+			sum += time.Duration(nanoseconds)
+		}
 	}
 	return sum, nil
 }

@@ -57,6 +57,8 @@ func (b *bench) recovery(ctx context.Context, rep *report) error {
 			rep.Recovery = append(rep.Recovery, ratio(m.name+", "+p.name, milliseconds, percentile(m.first, p.at), percentile(m.second, p.at)))
 		}
 	}
+	away := percentile(list(func(l life) time.Duration { return l.activeCall }), 0.5)
+	rep.judge(9, row{Measure: "runner SIGKILLed → first call answered, p50", Unit: milliseconds, First: away}, 30)
 	return nil
 }
 
@@ -69,7 +71,7 @@ func (s *server) live(ctx context.Context, id string) (life, error) {
 		return l, err
 	}
 	l.create = time.Since(begun)
-	if err := s.awaitAnswer(ctx, id, answer); err != nil {
+	if err := s.awaitAnswer(ctx, "/"+id+"/post", answer); err != nil {
 		return l, err
 	}
 	l.createCall = time.Since(begun)
@@ -92,7 +94,7 @@ func (s *server) live(ctx context.Context, id string) (life, error) {
 		return l, fmt.Errorf("stream %s, whose runner was killed: %w", id, err)
 	}
 	l.active = time.Since(begun)
-	if err := s.awaitAnswer(ctx, id, answer); err != nil {
+	if err := s.awaitAnswer(ctx, "/"+id+"/post", answer); err != nil {
 		return l, err
 	}
 	l.activeCall = time.Since(begun)

@@ -16,10 +16,15 @@ import (
 type unit string
 
 const (
+	seconds      unit = "s"
 	milliseconds unit = "ms"
 	microseconds unit = "µs"
 	megabytes    unit = "bytes"
+	mebibytes    unit = "MiB"
 	perSecond    unit = "1/s"
+	percent      unit = "%"
+	requests     unit = "requests"
+	changes      unit = "changes"
 )
 
 // text writes a figure for people.
@@ -29,8 +34,11 @@ func (u unit) text(v float64) string {
 		return fmt.Sprintf("%.2f MB", v/1e6)
 	case perSecond:
 		return fmt.Sprintf("%.0f", v)
-	case milliseconds:
-		return fmt.Sprintf("%.2f ms", v)
+	case requests, changes:
+		return fmt.Sprintf("%.0f %s", v, u)
+	case milliseconds, seconds, percent:
+		return fmt.Sprintf("%.2f %s", v, u)
+	case mebibytes:
 	case microseconds:
 	}
 	return fmt.Sprintf("%.1f %s", v, u)
@@ -48,6 +56,22 @@ type row struct {
 	// Lowest and Highest are the extremes of the rounds' ratios.
 	Lowest  *float64 `json:"ratio_lowest,omitempty"`
 	Highest *float64 `json:"ratio_highest,omitempty"`
+	// Low and High are the interval of the ratio.
+	Low  *float64 `json:"ratio_interval_low,omitempty"`
+	High *float64 `json:"ratio_interval_high,omitempty"`
+}
+
+// section is a table of its own.
+type section struct {
+	// Name is the phase that measured it.
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	// First and Second head the columns.
+	First  string `json:"first"`
+	Second string `json:"second"`
+	Rows   []row  `json:"rows"`
+	// Notes are said below it.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // machine is where and when it was measured.
@@ -67,8 +91,12 @@ type machine struct {
 type report struct {
 	Machine machine `json:"machine"`
 	Options options `json:"options"`
+	// Goals are the measures with what they should reach.
+	Goals []goal `json:"goals"`
 	// Rows compare Penstock, the first, with the reference, the second.
 	Rows []row `json:"rows"`
+	// Sections have their own headings.
+	Sections []section `json:"sections"`
 	// Recovery compares the time from a runner's death until its stream is
 	// back, the first, with the time that its creation took, the second.
 	Recovery []row `json:"recovery"`
@@ -82,12 +110,14 @@ type report struct {
 	Cost  *costReport  `json:"cost,omitempty"`
 	// Control compares the reference with itself.
 	Control []row `json:"control"`
+	// Samples are what is drawn.
+	Samples samples `json:"samples"`
 }
 
 func newReport(opts options) *report {
 	return &report{Options: opts, Machine: machine{
 		Date: time.Now().UTC().Truncate(time.Second), Cores: runtime.NumCPU(), CPU: cpuModel(),
-		Kernel: firstLine("/proc/sys/kernel/osrelease"), Go: runtime.Version(), LoadBefore: loadAverage(),
+		Kernel: kernelVersion(), Go: runtime.Version(), LoadBefore: loadAverage(),
 	}}
 }
 
@@ -106,8 +136,10 @@ func (r *report) alone(measure string, u unit, ours float64) {
 }
 
 // compareRounds adds a measure of both servers in each round.
-func (r *report) compareRounds(measure string, u unit, ours, theirs []float64) {
-	r.Rows = append(r.Rows, rounds(measure, u, ours, theirs))
+func (r *report) compareRounds(measure string, u unit, ours, theirs []float64) row {
+	added := rounds(measure, u, ours, theirs)
+	r.Rows = append(r.Rows, added)
+	return added
 }
 
 // controlRounds adds a measure of the reference and of another reference.
@@ -120,9 +152,10 @@ func rounds(measure string, u unit, first, second []float64) row {
 	for i := range first {
 		ratios[i] = first[i] / second[i]
 	}
+	low, high := interval(ratios)
 	return row{
 		Measure: measure, Unit: u, First: median(first), Second: new(median(second)),
-		Ratio: new(median(ratios)), Lowest: new(slices.Min(ratios)), Highest: new(slices.Max(ratios)),
+		Ratio: new(median(ratios)), Lowest: new(slices.Min(ratios)), Highest: new(slices.Max(ratios)), Low: &low, High: &high,
 	}
 }
 
@@ -134,10 +167,21 @@ func (r *report) write(w io.Writer) error {
 		m.Date.Format("2006-01-02 15:04 MST"), m.Cores, m.CPU, m.Kernel, m.Go, m.LoadBefore, m.LoadAfter)
 	fmt.Fprintf(&out, "%d streams one after another; %d idle streams; %d rounds of %s; %d requests, all answered right\n\n",
 		o.Cycles, o.Streams, o.Rounds, o.Window, r.Answered)
-	table(&out, "", "Penstock", "reference", r.Rows)
+	if o.Only != "" {
+		fmt.Fprintf(&out, "Only the sections that match `%s`.\n\n", o.Only)
+	}
+	writeGoals(&out, r.Goals)
+	table(&out, "Against the reference", "Penstock", "reference", r.Rows)
+	for _, s := range r.Sections {
+		table(&out, s.Title, s.First, s.Second, s.Rows)
+		if len(s.Notes) > 0 {
+			out.WriteString("\n- " + strings.Join(s.Notes, "\n- ") + "\n")
+		}
+	}
 	table(&out, fmt.Sprintf("Recovery: %d runners killed one after another, against the create of the same stream", o.Kills), "recovery", "create", r.Recovery)
 	table(&out, "Many streams, of Penstock alone", "Penstock", "", r.Fleet)
 	table(&out, "The noise: the reference against another one, in the same rounds", "reference", "reference", r.Control)
+	writeFloors(&out, r.Control)
 	if r.Noise != nil {
 		r.Noise.write(&out)
 	}
@@ -153,21 +197,44 @@ func table(out *bytes.Buffer, title, first, second string, rows []row) {
 	if len(rows) == 0 {
 		return
 	}
-	if title != "" {
-		fmt.Fprintf(out, "\n%s\n\n", title)
-	}
-	fmt.Fprintf(out, "| measure | %s | %s | ratio | rounds from–to |\n|---|--:|--:|--:|--:|\n", first, second)
+	fmt.Fprintf(out, "\n%s\n\n| measure | %s | %s | ratio | 95 %% interval | rounds from–to |\n|---|--:|--:|--:|--:|--:|\n", title, first, second)
 	for _, r := range rows {
-		var second, ratio, spread string
+		var second, ratio, likely, spread string
 		if r.Second != nil {
-			second, ratio = r.Unit.text(*r.Second), fmt.Sprintf("%.2f", *r.Ratio)
+			second = r.Unit.text(*r.Second)
+		}
+		if r.Ratio != nil {
+			ratio = fmt.Sprintf("%.2f", *r.Ratio)
+		}
+		if r.Low != nil {
+			likely = fmt.Sprintf("%.2f–%.2f", *r.Low, *r.High)
 		}
 		if r.Lowest != nil {
 			spread = fmt.Sprintf("%.2f–%.2f", *r.Lowest, *r.Highest)
 		}
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", r.Measure, r.Unit.text(r.First), second, ratio, spread)
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", r.Measure, r.Unit.text(r.First), second, ratio, likely, spread)
 	}
 }
+
+// writeFloors says which differences mean nothing: those that the reference has
+// from itself.
+func writeFloors(out *bytes.Buffer, control []row) {
+	if len(control) == 0 {
+		return
+	}
+	out.WriteString("\nA difference below these means nothing: ")
+	for i, r := range control {
+		if i > 0 {
+			out.WriteString(", ")
+		}
+		fmt.Fprintf(out, "%s %.1f %%", r.Measure, r.floor())
+	}
+	out.WriteString(".\n")
+}
+
+// floor is how far the interval of a ratio that should be 1 goes from 1, in
+// percent.
+func (r row) floor() float64 { return 100 * max(*r.High-1, 1-*r.Low) }
 
 // writeJSON writes the figures to a file.
 func (r *report) writeJSON(file string) error {
@@ -198,6 +265,12 @@ func cpuModel() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// kernelVersion leaves out what the builder of the kernel has added.
+func kernelVersion() string {
+	version, _, _ := strings.Cut(firstLine("/proc/sys/kernel/osrelease"), "-")
+	return version
 }
 
 func firstLine(file string) string {

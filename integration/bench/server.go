@@ -31,6 +31,8 @@ type server struct {
 	// addr is its host:port, in the place where it runs.
 	addr  string
 	where place
+	// supervisor says that its streams have processes of their own.
+	supervisor bool
 
 	cmd    *exec.Cmd
 	log    string
@@ -58,6 +60,8 @@ func (b *bench) startPenstockIn(ctx context.Context, where place, dir string, ar
 	if err != nil {
 		return nil, err
 	}
+	s.supervisor = true
+	s.name = strings.Join(append([]string{s.name}, args...), " ")
 	err = s.await(ctx, func() error {
 		addr, err := os.ReadFile(addrFile)
 		if err != nil {
@@ -77,7 +81,7 @@ func (b *bench) startPenstockIn(ctx context.Context, where place, dir string, ar
 func (b *bench) startStreamsMode(ctx context.Context) (*server, error) {
 	return b.startOnFreePort(ctx, func(config string) (*server, error) {
 		return b.start(host{}, "reference", "streams", "-o", config)
-	}, "")
+	}, "", (*server).ping)
 }
 
 // startBare starts the engine as users do without any streams mode: one
@@ -85,13 +89,29 @@ func (b *bench) startStreamsMode(ctx context.Context) (*server, error) {
 func (b *bench) startBare(ctx context.Context) (*server, error) {
 	return b.startOnFreePort(ctx, func(config string) (*server, error) {
 		return b.start(host{}, bareBinary, "run", config)
-	}, streamConfig)
+	}, streamConfig, (*server).ping)
 }
 
-// startOnFreePort writes a config with an address and starts a server with it.
+// firstAnswer starts the same, and ends it when it has answered a call. It
+// tells how long that took from exec on.
+func (b *bench) firstAnswer(ctx context.Context) (time.Duration, error) {
+	var begun time.Time
+	s, err := b.startOnFreePort(ctx, func(config string) (*server, error) {
+		begun = time.Now()
+		return b.start(host{}, bareBinary, "run", config)
+	}, streamConfig, func(s *server, ctx context.Context) error { return s.answers(ctx, "/post", answer) })
+	took := time.Since(begun)
+	if err == nil {
+		s.stop()
+	}
+	return took, err
+}
+
+// startOnFreePort writes a config with an address, starts a server with it, and
+// waits until it is ready.
 // The engine cannot be told port 0, and another process may take a port
 // between the choice and the bind: then the next one is tried.
-func (b *bench) startOnFreePort(ctx context.Context, start func(config string) (*server, error), config string) (*server, error) {
+func (b *bench) startOnFreePort(ctx context.Context, start func(config string) (*server, error), config string, ready func(*server, context.Context) error) (*server, error) {
 	var last error
 	for range 5 {
 		addr, err := freeAddress()
@@ -107,7 +127,7 @@ func (b *bench) startOnFreePort(ctx context.Context, start func(config string) (
 			return nil, err
 		}
 		s.addr = addr
-		if last = s.await(ctx, func() error { return s.ping(ctx) }); last == nil {
+		if last = s.await(ctx, func() error { return ready(s, ctx) }); last == nil {
 			return s, nil
 		}
 		s.stop()
@@ -142,7 +162,7 @@ func (b *bench) start(where place, binary string, args ...string) (*server, erro
 	if err := where.start(s.cmd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", binary, err)
 	}
-	s.client = &http.Client{Transport: &http.Transport{DialContext: where.dial}, Timeout: answerTimeout}
+	s.client = &http.Client{Transport: &http.Transport{DialContext: where.dial, MaxIdleConnsPerHost: connections}, Timeout: answerTimeout}
 	go func() {
 		// How it ended is in cmd.ProcessState then.
 		_ = s.cmd.Wait()
@@ -179,7 +199,7 @@ func (s *server) await(ctx context.Context, ready func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s did not start: %w: %w", s.name, context.Cause(ctx), err)
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(time.Millisecond):
 		}
 	}
 }
@@ -252,7 +272,27 @@ func (s *server) call(ctx context.Context, method, path, body string) (string, e
 		return "", fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s %s answered %s: %s", method, path, resp.Status, text)
+		return "", &statusError{request: method + " " + path, code: resp.StatusCode, text: string(text)}
 	}
 	return string(text), nil
+}
+
+// statusError is an answer that is not 200.
+type statusError struct {
+	request string
+	code    int
+	text    string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s answered %d %s: %s", e.request, e.code, http.StatusText(e.code), e.text)
+}
+
+// refusal is empty unless a server said that a config is wrong, because of a key
+// in it which it may not know.
+func refusal(err error, key string) string {
+	if said := (*statusError)(nil); errors.As(err, &said) && said.code == http.StatusBadRequest {
+		return fmt.Sprintf("the server refuses %s: %s", key, said.text)
+	}
+	return ""
 }

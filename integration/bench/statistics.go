@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -20,4 +21,22 @@ func median(values []float64) float64 {
 		return sorted[half]
 	}
 	return (sorted[half-1] + sorted[half]) / 2
+}
+
+// resamples is how often interval draws anew.
+const resamples = 2000
+
+// interval is the middle 95 % of the medians of as many values drawn from these
+// again and again: how far the median may be off by chance. The same values
+// have the same interval.
+func interval(values []float64) (low, high float64) {
+	draw := rand.New(rand.NewPCG(1, uint64(len(values))))
+	medians, drawn := make([]float64, resamples), make([]float64, len(values))
+	for i := range medians {
+		for j := range drawn {
+			drawn[j] = values[draw.IntN(len(values))]
+		}
+		medians[i] = median(drawn)
+	}
+	return percentile(medians, 0.025), percentile(medians, 0.975)
 }
