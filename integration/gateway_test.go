@@ -1,8 +1,11 @@
 package integration
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -133,7 +136,11 @@ func told(a answer) any {
 		Meta map[string]any
 		Body any
 	}
-	if err := json.Unmarshal(a.Body, &v); err != nil {
+	body := a.Body
+	if packed, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
+		body, _ = io.ReadAll(packed)
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
 		return a.Text()
 	}
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
