@@ -16,6 +16,7 @@ type Options struct {
 	// Env are variables of the runner: what ${NAME} stands for in the config.
 	Env     map[string]string
 	Sandbox Sandbox
+	HTTP    HTTP
 }
 
 // Sandbox widens what a stream may reach under the profile strict. Paths are
@@ -96,6 +97,7 @@ func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 		{"limits", func(n *yaml.Node) { d.limits(n, &options.Limits, allowed.Ceiling) }},
 		{"env", func(n *yaml.Node) { options.Env = d.env(n) }},
 		{"sandbox", func(n *yaml.Node) { d.sandbox(n, &options.Sandbox, allowed) }},
+		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP) }},
 	})
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
