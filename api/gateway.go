@@ -49,6 +49,10 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 		cancel()
 		return errNoRoute
 	}
+	if taken, err := s.asynchronous(c, id); taken {
+		cancel()
+		return err
+	}
 	exchange := &exchange{id: id, body: body, cancel: cancel}
 	if c.Method() == fiber.MethodGet {
 		// It may wait for a message that does not come.
@@ -196,7 +200,7 @@ func outgoing(ctx context.Context, c *fiber.Ctx, body *requestBody) (*http.Reque
 		upgrade = r.Header.Get("Upgrade")
 	}
 	dropHopByHop(r.Header)
-	for _, name := range []string{"Host", "Content-Length", "Expect"} {
+	for _, name := range append([]string{"Host", "Content-Length", "Expect"}, callHeaders...) {
 		r.Header.Del(name)
 	}
 	if upgrade != "" {
