@@ -24,14 +24,12 @@ const (
 	pollAfter = "1"
 )
 
-// callsOf leaves paths to a stream that is called "calls" and serves what has not
-// the form of a call's id.
+// callsOf leaves what has not the form of a call's id to a stream that is called
+// "calls".
 func (s *Server) callsOf(handler fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		if !calls.IsID(param(c, "call")) {
-			if _, err := s.streams.Get("calls"); err == nil {
-				return s.gateway(c)
-			}
+			return s.gateway(c)
 		}
 		return handler(c)
 	}
