@@ -172,7 +172,7 @@ func TestWhoMaySeeCalls(t *testing.T) {
 
 // A stream that is called as the paths of calls are has its endpoints still.
 func TestAStreamCalledCalls(t *testing.T) {
-	streams := behind(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	streams := behind(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	streams.owner = "calls"
 	addr := serve(t, testConfig(), streams)
 	for _, path := range []string{"/calls/post", "/calls/" + strings.ToLower(callID), "/calls/a/result", "/calls/a/b/c"} {

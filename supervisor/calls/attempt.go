@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -43,8 +44,12 @@ func (c *Calls) carryOut(e *entry) {
 	ctx, cancel := context.WithTimeout(c.work, c.cfg.Timeout)
 	defer cancel()
 	c.mu.Lock()
-	if e.forgotten {
+	if e.forgotten || e.orphaned {
+		orphaned := e.orphaned
 		c.mu.Unlock()
+		if orphaned {
+			c.fail(e, gone(e.stream.id))
+		}
 		return
 	}
 	e.cancel = cancel
@@ -92,7 +97,10 @@ func (c *Calls) attempt(ctx context.Context, seq uint64, r record) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	target, err := url.ParseRequestURI(r.Call.Path)
+	path, host := strings.Join(header[pathKey], ""), strings.Join(header[hostKey], "")
+	delete(header, pathKey)
+	delete(header, hostKey)
+	target, err := url.ParseRequestURI(path)
 	if err != nil {
 		return outcome{err: err}
 	}
@@ -104,7 +112,7 @@ func (c *Calls) attempt(ctx context.Context, seq uint64, r record) outcome {
 		header.Set("User-Agent", "")
 	}
 	request := &http.Request{
-		Method: r.Call.Method, URL: target, Host: r.Host, Header: header,
+		Method: r.Call.Method, URL: target, Host: host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: http.NoBody, ContentLength: int64(len(body)),
 	}
@@ -129,7 +137,7 @@ func (c *Calls) attempt(ctx context.Context, seq uint64, r record) outcome {
 		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 			out.again = time.Duration(seconds) * time.Second
 		}
-		out.answer, out.err = message(resp.Header, text)
+		out.answer = message(resp.Header, text)
 		if len(out.answer)-len(text) > headerBytes {
 			out.err = errTooLarge
 		}

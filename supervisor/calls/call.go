@@ -150,8 +150,6 @@ func locationOf(id string) string { return "/calls/" + id }
 // record is what is kept of a call, beside its request and its answer.
 type record struct {
 	Call Call `json:"call"`
-	// Host is that of the request.
-	Host string `json:"host"`
 	// Failures are the attempts that count.
 	Failures int `json:"failures,omitempty"`
 	// Size is what the request takes, and what the answer does.
@@ -161,7 +159,7 @@ type record struct {
 
 // size is what the call takes of the room that there is.
 func (r *record) size() int64 {
-	return overhead + int64(len(r.Call.Path)+len(r.Host)) + r.RequestSize + r.AnswerSize
+	return overhead + int64(len(r.Call.Path)) + r.RequestSize + r.AnswerSize
 }
 
 // overhead is what a call takes beside its bodies, in the file and in memory.

@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// TimestampHeader and SignatureHeader are those of a signed callback.
+	// TimestampHeader is when a signed callback was sent, in seconds since 1970.
 	TimestampHeader = "X-Penstock-Timestamp"
+	// SignatureHeader is what it is signed with.
 	SignatureHeader = "X-Penstock-Signature"
 	// StreamHeader names the stream that has answered.
 	StreamHeader = "X-Penstock-Stream"
@@ -120,10 +121,10 @@ func (c *Calls) post(ctx context.Context, seq uint64, call Call) error {
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, drainBytes)
-	switch {
-	case resp.StatusCode/100 == 2:
+	switch resp.StatusCode / 100 {
+	case 2:
 		return nil
-	case resp.StatusCode/100 == 3:
+	case 3:
 		return fmt.Errorf("it was answered %d: redirects are not followed", resp.StatusCode)
 	}
 	return fmt.Errorf("it was answered %d", resp.StatusCode)

@@ -40,8 +40,8 @@
 //	meta      schema          version of this format, a number
 //	meta      clean           whether the last supervisor has closed the file
 //	calls     number, 8 bytes record, JSON, read strictly
-//	requests  number, 8 bytes headers' length, headers (JSON), body
-//	results   number, 8 bytes headers' length, headers (JSON), body
+//	requests  number, 8 bytes headers and body, as message writes them
+//	results   number, 8 bytes headers and body, as message writes them
 //
 // # Callbacks
 //

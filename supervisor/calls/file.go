@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"hash/crc64"
 	"io"
 	"net/http"
@@ -114,8 +114,8 @@ func decode(bucket string, key, value []byte, into any) error {
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
-		if _, end := d.Token(); end != io.EOF { //nolint:errorlint // A decoder at the end of its text returns io.EOF itself.
-			err = fmt.Errorf("text follows the value")
+		if _, end := d.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("text follows the value")
 		}
 	}
 	if err != nil {
@@ -206,22 +206,46 @@ func (t transaction) whole(records map[uint64]record) error {
 	return nil
 }
 
-// message is headers and a body as one value.
-func message(header http.Header, body []byte) ([]byte, error) {
-	text, err := json.Marshal(header)
-	if err != nil {
-		return nil, err
+// message is headers and a body as one value: the number of headers, each of them
+// with its value, and the body. They are kept byte for byte, whatever bytes they are.
+func message(header http.Header, body []byte) []byte {
+	count, size := 0, binary.MaxVarintLen64+len(body)
+	for name, values := range header {
+		for _, value := range values {
+			count++
+			size += 2*binary.MaxVarintLen64 + len(name) + len(value)
+		}
 	}
-	value := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)+len(body)), uint32(len(text)))
-	return append(append(value, text...), body...), nil
+	out := binary.AppendUvarint(make([]byte, 0, size), uint64(count))
+	for name, values := range header {
+		for _, value := range values {
+			for _, text := range []string{name, value} {
+				out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
+			}
+		}
+	}
+	return append(out, body...)
 }
 
 // apart is the reverse of message.
 func apart(bucket string, key, value []byte) (header http.Header, body []byte, err error) {
-	if len(value) < 4 || uint64(binary.BigEndian.Uint32(value)) > uint64(len(value)-4) {
-		return nil, nil, store.Damaged("the value of %x in bucket %s is too short", key, bucket)
+	short := store.Damaged("the value of %x in bucket %s is too short", key, bucket)
+	count, n := binary.Uvarint(value)
+	if n <= 0 {
+		return nil, nil, short
 	}
-	length := binary.BigEndian.Uint32(value)
-	err = decode(bucket, key, value[4:4+length], &header)
-	return header, value[4+length:], err
+	value = value[n:]
+	header = http.Header{}
+	for range count {
+		var texts [2]string
+		for i := range texts {
+			length, n := binary.Uvarint(value)
+			if n <= 0 || length > uint64(len(value)-n) {
+				return nil, nil, short
+			}
+			texts[i], value = string(value[n:n+int(length)]), value[n+int(length):]
+		}
+		header[texts[0]] = append(header[texts[0]], texts[1])
+	}
+	return header, value, nil
 }

@@ -80,8 +80,8 @@ func (c *Calls) wake(s *stream) {
 // serve does what waits in a lane until nothing does.
 func (c *Calls) serve(s *stream, l *lane) {
 	for {
-		if l == &s.calls && !c.awaitStream(s) {
-			return
+		if l == &s.calls {
+			c.awaitStream(s)
 		}
 		e, pause, freed, over := c.pick(s, l)
 		switch {
@@ -112,21 +112,21 @@ func (c *Calls) serve(s *stream, l *lane) {
 // awaitPause keeps an unexpected error of a stream from being asked about for ever.
 const awaitPause = time.Second
 
-// awaitStream waits until the stream can be called. It returns false when the
-// lane is not served any more.
-func (c *Calls) awaitStream(s *stream) bool {
+// awaitStream waits until the stream can be called. Where there is no such stream
+// it fails the calls that wait.
+func (c *Calls) awaitStream(s *stream) {
 	for {
 		err := c.streams.Await(c.life, s.id)
 		switch {
 		case err == nil, c.life.Err() != nil:
 			// If it is the end, pick sees to that.
-			return true
+			return
 		case errors.Is(err, ErrNoStream):
 			c.mu.Lock()
 			left := slices.Clone(s.calls.waiting)
 			c.mu.Unlock()
 			c.giveUp(left, gone(s.id))
-			return true
+			return
 		}
 		select {
 		case <-time.After(awaitPause):

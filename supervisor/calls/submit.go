@@ -15,6 +15,13 @@ const (
 	fullPause = 10 * time.Second
 )
 
+// Where a request has its path and its host among its headers, whose names have
+// no colon.
+const (
+	pathKey = ":path"
+	hostKey = ":host"
+)
+
 // Submit keeps a call of a stream, which is carried out later. It returns once
 // the call is on the disk.
 //
@@ -69,11 +76,11 @@ func (c *Calls) admit(stream string, r Request) (*entry, []byte, error) {
 		}
 		call.Callback = &Callback{URL: r.Callback, Status: CallbackPending}
 	}
-	request, err := message(r.Header, r.Body)
-	if err != nil {
-		return nil, nil, err
-	}
-	e := &entry{record: record{Call: call, Host: r.Host, RequestSize: int64(len(request))}, ended: make(chan struct{})}
+	// What a record has of these is JSON, which does not hold every byte.
+	header := r.Header.Clone()
+	header[pathKey], header[hostKey] = []string{r.Path}, []string{r.Host}
+	request := message(header, r.Body)
+	e := &entry{record: record{Call: call, RequestSize: int64(len(request))}, ended: make(chan struct{})}
 	size, answer := e.size(), c.answerRoom()
 
 	c.mu.Lock()
@@ -207,10 +214,12 @@ func (c *Calls) giveUp(entries []*entry, reason string) {
 	for _, e := range entries {
 		c.mu.Lock()
 		waited := e.stream.calls.remove(e)
-		if !waited && e.cancel != nil {
+		if !waited && !e.Call.Status.ended() {
 			// Its attempt fails it.
 			e.orphaned = true
-			e.cancel()
+			if e.cancel != nil {
+				e.cancel()
+			}
 		}
 		c.mu.Unlock()
 		if waited {
