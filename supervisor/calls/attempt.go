@@ -39,34 +39,51 @@ type outcome struct {
 // errTooLarge is the failure of a call whose answer is not kept.
 var errTooLarge = errors.New("too large")
 
-// carryOut makes one attempt of a call.
+// carryOut makes one attempt of a call, lets the next one begin, and keeps what
+// came of it.
 func (c *Calls) carryOut(e *entry) {
+	r, out, made := c.try(e)
+	c.done(e.stream, &e.stream.calls, len(out.answer))
+	defer c.settled(e.stream, len(out.answer))
+	c.mu.Lock()
+	forgotten, orphaned := e.forgotten, e.orphaned
+	c.mu.Unlock()
+	switch {
+	case forgotten:
+	case orphaned:
+		c.fail(e, gone(e.stream.id))
+	case made:
+		c.conclude(e, r, out)
+	}
+}
+
+// try makes one attempt of a call, unless nobody wants it any more.
+func (c *Calls) try(e *entry) (r record, out outcome, made bool) {
 	ctx, cancel := context.WithTimeout(c.work, c.cfg.Timeout)
 	defer cancel()
 	c.mu.Lock()
 	if e.forgotten || e.orphaned {
-		orphaned := e.orphaned
 		c.mu.Unlock()
-		if orphaned {
-			c.fail(e, gone(e.stream.id))
-		}
-		return
+		return r, out, false
 	}
 	e.cancel = cancel
 	e.begun = true
 	e.Call.Status, e.Call.NextAttemptAt = Running, nil
 	e.Call.Attempts++
-	r := e.record
+	r = e.record
 	c.mu.Unlock()
 
-	out := c.attempt(ctx, e.seq, r)
+	out = c.attempt(ctx, e.seq, r)
 	c.mu.Lock()
 	e.cancel = nil
-	forgotten, orphaned := e.forgotten, e.orphaned
 	c.mu.Unlock()
+	return r, out, true
+}
+
+// conclude keeps what came of an attempt.
+func (c *Calls) conclude(e *entry, r record, out outcome) {
 	switch refused := out.code == http.StatusServiceUnavailable || out.code == http.StatusTooManyRequests; {
-	case forgotten:
-	case orphaned, errors.Is(out.err, ErrNoStream):
+	case errors.Is(out.err, ErrNoStream):
 		c.fail(e, gone(r.Call.Stream))
 	case errors.Is(out.err, ErrDown):
 		// Nothing was sent.

@@ -12,8 +12,9 @@ import (
 type lane struct {
 	// waiting are in the order of their arrival.
 	waiting []*entry
-	// busy is how many are being done.
-	busy int
+	// busy is how many are being done, and settling how many of those that were
+	// done are not in the file yet.
+	busy, settling int
 	// serving says that a goroutine looks after it; wake tells that one to look.
 	serving bool
 	wake    chan struct{}
@@ -93,8 +94,8 @@ func (c *Calls) serve(s *stream, l *lane) {
 					c.carryOut(e)
 				} else {
 					c.deliver(e)
+					c.done(s, l, 0)
 				}
-				c.done(s, l)
 			})
 			continue
 		}
@@ -149,7 +150,7 @@ func (c *Calls) pick(s *stream, l *lane) (e *entry, pause time.Duration, freed <
 	if l == &s.callbacks {
 		most = c.cfg.Callbacks.Concurrency
 	}
-	if l.busy >= most {
+	if l.busy >= most || l.settling >= mostSettling {
 		return nil, time.Hour, nil, false
 	}
 	e, pause = l.due(time.Now())
@@ -168,14 +169,30 @@ func (c *Calls) pick(s *stream, l *lane) (e *entry, pause time.Duration, freed <
 	return e, 0, nil, false
 }
 
-// done makes way for the next one.
-func (c *Calls) done(s *stream, l *lane) {
+// mostSettling bounds how many calls of a stream were answered and are not in the
+// file yet. They share its syncs: were the next call to wait for them, it would be
+// the disk that says how many are carried out.
+const mostSettling = 128
+
+// done makes way for the next one. answer is what the answer to a call takes: that
+// much stays reserved until it is settled.
+func (c *Calls) done(s *stream, l *lane, answer int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.busy--
 	if l == &s.calls {
-		c.take(s, -c.answerRoom())
+		l.settling++
+		c.take(s, int64(answer)-c.answerRoom())
 	}
+	c.wake(s)
+}
+
+// settled gives back what is reserved for an answer.
+func (c *Calls) settled(s *stream, answer int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.calls.settling--
+	c.take(s, -int64(answer))
 	c.wake(s)
 }
 
