@@ -43,8 +43,8 @@ var errTooLarge = errors.New("too large")
 // came of it.
 func (c *Calls) carryOut(e *entry) {
 	r, out, made := c.try(e)
-	c.done(e.stream, &e.stream.calls, len(out.answer))
-	defer c.settled(e.stream, len(out.answer))
+	c.done(e, &e.stream.calls, len(out.answer))
+	defer c.settled(e)
 	c.mu.Lock()
 	forgotten, orphaned := e.forgotten, e.orphaned
 	c.mu.Unlock()
@@ -312,7 +312,9 @@ func (c *Calls) settle(e *entry, r record, answer []byte) bool {
 	if e.forgotten {
 		return false
 	}
-	c.take(e.stream, r.size()-e.size())
+	// The answer takes the place of what was reserved for it.
+	c.take(e.stream, r.size()-e.size()-e.reserved)
+	e.reserved = 0
 	ends := r.Call.Status.ended() && !e.Call.Status.ended()
 	e.record, e.begun = r, false
 	if ends {

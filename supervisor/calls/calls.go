@@ -81,6 +81,8 @@ type entry struct {
 	due time.Time
 	// begun says that an attempt was made that the file does not know of.
 	begun bool
+	// reserved is what is kept free for its answer, until that is in the file.
+	reserved int64
 	// cancel cuts its attempt off; nil while there is none.
 	cancel context.CancelFunc
 	// forgotten says that it was deleted, and orphaned that its stream was.

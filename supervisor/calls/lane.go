@@ -94,7 +94,7 @@ func (c *Calls) serve(s *stream, l *lane) {
 					c.carryOut(e)
 				} else {
 					c.deliver(e)
-					c.done(s, l, 0)
+					c.done(e, l, 0)
 				}
 			})
 			continue
@@ -176,23 +176,27 @@ const mostSettling = 128
 
 // done makes way for the next one. answer is what the answer to a call takes: that
 // much stays reserved until it is settled.
-func (c *Calls) done(s *stream, l *lane, answer int) {
+func (c *Calls) done(e *entry, l *lane, answer int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s := e.stream
 	l.busy--
 	if l == &s.calls {
 		l.settling++
+		e.reserved += int64(answer)
 		c.take(s, int64(answer)-c.answerRoom())
 	}
 	c.wake(s)
 }
 
-// settled gives back what is reserved for an answer.
-func (c *Calls) settled(s *stream, answer int) {
+// settled gives back what is still reserved for an answer.
+func (c *Calls) settled(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s := e.stream
 	s.calls.settling--
-	c.take(s, -int64(answer))
+	c.take(s, -e.reserved)
+	e.reserved = 0
 	c.wake(s)
 }
 
