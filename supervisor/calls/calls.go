@@ -163,7 +163,13 @@ func (c *Calls) load() error {
 		}
 		return tx.putJSON(bucketMeta, []byte(keyClean), false)
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrFull) && !held.clean:
+		// The file says already that attempts may have been made; how many they were
+		// is for the next start to say.
+		c.log.Warn("the attempts of calls cannot be kept", zap.Error(err))
+	default:
 		return err
 	}
 	for seq, r := range held.records {
