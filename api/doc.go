@@ -14,7 +14,10 @@
 // Answers that go on, events and logs that are followed, end when their client
 // has gone, when their stream is deleted and when the server shuts down.
 //
-// It imports supervisor and, for what passes through it, supervisor/document,
-// supervisor/events, supervisor/logs and supervisor/stats. Only cmd and configs
+// Calls that are to be carried out later are told apart before anything is
+// forwarded, in async.go; what becomes of them is answered in calls.go.
+//
+// It imports supervisor and, for what passes through it, supervisor/calls,
+// supervisor/document, supervisor/events, supervisor/logs and supervisor/stats. Only cmd and configs
 // import it.
 package api

@@ -2,9 +2,12 @@ package api
 
 import (
 	"errors"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"go.uber.org/zap"
@@ -42,21 +45,28 @@ func statusOf(err error) int {
 		fromHTTP *fiber.Error
 		yaml     *document.Error
 		tooLarge *tooLargeError
+		busy     *supervisor.BusyError
 	)
 	switch {
 	case errors.As(err, &set):
 		return statusOfSet(set)
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &tooLarge), errors.Is(err, supervisor.ErrCallTooLarge):
 		return fiber.StatusRequestEntityTooLarge
+	case errors.As(err, &busy):
+		return fiber.StatusTooManyRequests
 	case isAny(err, supervisor.ErrFull, supervisor.ErrNoRoom, syscall.ENOSPC, syscall.EDQUOT):
 		return fiber.StatusInsufficientStorage
 	case isAny(err, supervisor.ErrUnwritable, syscall.EROFS):
 		return fiber.StatusServiceUnavailable
 	case errors.As(err, &inUse), isAny(err, supervisor.ErrConflict, supervisor.ErrPaused):
 		return fiber.StatusConflict
-	case errors.Is(err, supervisor.ErrInvalid), errors.Is(err, supervisor.ErrExists), errors.As(err, &yaml):
+	case isAny(err, supervisor.ErrInvalid, supervisor.ErrExists, supervisor.ErrCallback), errors.As(err, &yaml):
 		return fiber.StatusBadRequest
-	case errors.Is(err, supervisor.ErrNotFound):
+	case errors.Is(err, supervisor.ErrCallbackForbidden):
+		return fiber.StatusForbidden
+	case errors.Is(err, supervisor.ErrNoResult):
+		return fiber.StatusGone
+	case isAny(err, supervisor.ErrNotFound, supervisor.ErrNoCall):
 		return fiber.StatusNotFound
 	case errors.Is(err, supervisor.ErrBusy):
 		return fiber.StatusTooManyRequests
@@ -64,7 +74,7 @@ func statusOf(err error) int {
 		return fiber.StatusGatewayTimeout
 	case errors.Is(err, supervisor.ErrBroken):
 		return fiber.StatusBadGateway
-	case errors.Is(err, supervisor.ErrUnavailable), errors.Is(err, supervisor.ErrClosed):
+	case isAny(err, supervisor.ErrUnavailable, supervisor.ErrClosed, supervisor.ErrCallsClosed):
 		return fiber.StatusServiceUnavailable
 	case errors.Is(err, errUnauthorized):
 		return fiber.StatusUnauthorized
@@ -143,6 +153,10 @@ func (s *Server) answerError(c *fiber.Ctx, err error) error {
 		s.log.Error("request failed", fields...)
 	}
 	c.Status(status)
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(later.RetryAfter().Seconds()))))
+	}
 	var (
 		lint *supervisor.LintError
 		set  *supervisor.SetError

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/stretchr/testify/assert"
@@ -89,6 +90,13 @@ var errorCases = []errorCase{
 	{"disk is read-only", &os.PathError{Op: "mkdir", Path: "/data/run/x", Err: syscall.EROFS}, 503, "Error: mkdir /data/run/x: read-only file system"},
 	{"SetError with a full disk", failures(map[string]error{"a": syscall.ENOSPC, "b": supervisor.ErrUnavailable}), 507,
 		"Error: stream 'a': no space left on device; stream 'b': unavailable"},
+	{"ErrNoCall", supervisor.ErrNoCall, 404, "Error: there is no such call: its id is wrong, it was deleted, or its result has expired"},
+	{"ErrNoResult", fmt.Errorf("%w: why", supervisor.ErrNoResult), 410, "Error: the call has no result: why"},
+	{"ErrCallTooLarge", fmt.Errorf("%w: why", supervisor.ErrCallTooLarge), 413, "Error: the call is too large: why"},
+	{"ErrCallbackForbidden", fmt.Errorf("%w: why", supervisor.ErrCallbackForbidden), 403, "Error: the callback is not allowed: why"},
+	{"ErrCallback", fmt.Errorf("%w: why", supervisor.ErrCallback), 400, "Error: the callback's URL is not valid: why"},
+	{"ErrCallsClosed", supervisor.ErrCallsClosed, 503, "Error: calls are not taken any more: the server is shutting down"},
+	{"BusyError", &supervisor.BusyError{Message: "too many", After: time.Second}, 429, "Error: too many"},
 	{"any other", errors.New("the runner is broken"), 500, "Error: the runner is broken"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"penstock/rpc/multiplex"
 	"penstock/supervisor"
+	"penstock/supervisor/calls"
 )
 
 const (
@@ -124,23 +126,32 @@ func (s *Server) endToEnd(c *fiber.Ctx) func(yield func(name, value []byte) bool
 	}
 }
 
+// ours are headers that the server itself tells a stream, whatever a client
+// says in them, or that are meant for the server.
+var ours = []string{
+	fiber.HeaderHost, fiber.HeaderExpect, supervisor.RemoteAddrHeader,
+	fiber.HeaderXForwardedFor, fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto,
+	calls.AsyncHeader, calls.CallbackHeader, calls.IDHeader, calls.AttemptHeader,
+}
+
 // kept says that a header of a request is the stream's business.
 func (s *Server) kept(name []byte) bool {
-	switch {
-	case hopByHop(name), isHeader(name, fiber.HeaderHost), isHeader(name, fiber.HeaderExpect),
-		isHeader(name, supervisor.RemoteAddrHeader), isHeader(name, fiber.HeaderXForwardedFor),
-		isHeader(name, fiber.HeaderXForwardedHost), isHeader(name, fiber.HeaderXForwardedProto):
-		return false
-	case isHeader(name, fiber.HeaderAuthorization):
+	if isHeader(name, fiber.HeaderAuthorization) {
 		// Where it is the server's own: headers become metadata that a stream can
 		// read.
 		return s.tokens.all == ""
 	}
-	return true
+	return !hopByHop(name) && !slices.ContainsFunc(ours, func(header string) bool { return isHeader(name, header) })
 }
 
 // origin is who asked for what, as X-Forwarded-For, -Host and -Proto have it.
 type origin struct{ client, host, proto string }
+
+func (o origin) set(h http.Header) {
+	h.Set(fiber.HeaderXForwardedFor, o.client)
+	h.Set(fiber.HeaderXForwardedHost, o.host)
+	h.Set(fiber.HeaderXForwardedProto, o.proto)
+}
 
 // forwardedFor tells it of a request. A proxy that is trusted is believed; of
 // what streams say of themselves, on the listener of their own, nothing is.

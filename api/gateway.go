@@ -35,6 +35,9 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 	if err != nil {
 		return errNoRoute
 	}
+	if taken, err := s.asynchronous(c, id); taken {
+		return err
+	}
 	if name := upgradeOf(c); name != "" {
 		return s.tunnel(c, id, name)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/supervisor"
+	"penstock/supervisor/calls"
 	"penstock/supervisor/events"
 	"penstock/supervisor/logs"
 )
@@ -24,6 +25,12 @@ type life struct {
 	replacing chan struct{}
 	// waiting counts the calls of Function that wait.
 	waiting int
+	// submitted is the last asynchronous call.
+	submitted calls.Request
+	// async is what the config of every stream says.
+	async bool
+	// call is the only asynchronous call there is.
+	call calls.Call
 }
 
 func (r *recorder) lived() life {

@@ -17,6 +17,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"penstock/supervisor"
+	"penstock/supervisor/calls"
 	"penstock/supervisor/document"
 )
 
@@ -140,7 +141,7 @@ func filled(path string) string {
 	if slices.Contains(ofStreams, path) {
 		path = strings.Replace(path, "{id}", "foo", 1)
 	}
-	return strings.NewReplacer("{id}", "a", "{type}", "cache", "{path}", "post").Replace(path)
+	return strings.NewReplacer("{id}", "a", "{type}", "cache", "{path}", "post", "{call}", callID).Replace(path)
 }
 
 // needed is what an operation does not succeed without.
@@ -164,6 +165,7 @@ func having(t *testing.T, streams *recorder) {
 	require.NoError(t, err)
 	require.NoError(t, streams.Create(t.Context(), "a", doc, supervisor.Change{}))
 	require.NoError(t, streams.PutResource(t.Context(), "cache", "a", doc, supervisor.Change{}))
+	streams.setCall(callOf(calls.Done))
 }
 
 func TestOpenAPIHasEveryMethod(t *testing.T) {
@@ -202,6 +204,8 @@ type attempt struct {
 	body    string
 	query   string
 	noToken bool
+	// call is what the asynchronous call is, instead of done.
+	call calls.Status
 }
 
 // attempts are what can go wrong, by operation.
@@ -243,6 +247,10 @@ func attempts() map[string][]attempt {
 		"GET /streams/{id}/revisions":   {missing, broken},
 		"POST /streams/{id}/rollback":   {missing, closed, full, broken, lint, {query: "?revision=x"}, {query: "?revision=9"}},
 		"GET /streams/{id}/events":      {missing},
+		"GET /calls":                    {{query: "?state=x"}},
+		"GET /calls/{call}":             {{call: calls.Queued}, {err: supervisor.ErrNoCall}, {query: "?wait=x"}},
+		"GET /calls/{call}/result":      {{call: calls.Running}, {call: calls.Failed}, {err: supervisor.ErrNoCall}, {query: "?wait=-1s"}, {err: supervisor.ErrCallsClosed}},
+		"DELETE /calls/{call}":          {{err: supervisor.ErrNoCall}, {err: supervisor.ErrCallsClosed}, full},
 		"GET /streams/{id}/logs":        {missing, broken, {query: "?tail=x"}, {query: "?format=ndjson"}},
 		"PUT /streams/{id}/log-level":   {missing, closed, full, {body: "loud"}, {body: strings.Repeat(" ", 2000)}},
 		"POST /resources/{type}/{id}":   with(deleted, conflict, attempt{err: supervisor.ErrResourceType}),
@@ -277,6 +285,9 @@ func TestOpenAPIHasEveryAnswer(t *testing.T) {
 			for _, a := range all {
 				streams.failWith(nil)
 				having(t, streams)
+				if a.call != "" {
+					streams.setCall(callOf(a.call))
+				}
 				streams.failWith(a.err)
 				streams.mu.Lock()
 				streams.faults = a.faults

@@ -29,6 +29,8 @@ const (
 	// prefix before their endpoints, streams may have paths that upstream
 	// leaves to them.
 	forStreamsFirst
+	// forCallers is for whoever may call streams, on every listener.
+	forCallers
 	// forEverybody is not protected.
 	forEverybody
 )
@@ -54,6 +56,9 @@ func (s *Server) apiRoutes() []route {
 		{"/streams/:id/log-level", "PUT the least severe level that the stream logs: debug, info, warn or error.", s.logLevel, forOperators},
 		{"/events", "GET the transitions of all streams as server-sent events.", s.allEvents, forStreamsFirst},
 		{"/metrics", "GET the metrics of all streams and of the server, for Prometheus.", s.metrics, forStreamsFirst},
+		{"/calls", "GET the asynchronous calls, the newest first; ?stream, ?state, ?limit and ?before say which.", s.callSet, forStreamsFirst},
+		{"/calls/:call", "GET what has become of an asynchronous call, 202 until it has ended, and with ?wait=30s once it has; DELETE cancels it and drops its result.", s.callsOf(s.call), forCallers},
+		{"/calls/:call/result", "GET what the stream has answered to an asynchronous call, as it was answered.", s.callsOf(s.callResult), forCallers},
 		{"/resources", "GET: List all resources with the streams that use them.", s.resourceList, forOperators},
 		{"/resources/:type/:id", "POST: Create or replace a given resource configuration of a specified type. Types supported are `cache`, `input`, `output`, `processor` and `rate_limit`. GET and DELETE: read it, remove it.", s.resource, forOperators},
 	}
@@ -77,7 +82,7 @@ func (s *Server) serve(app *fiber.App, protect func(fiber.Handler) fiber.Handler
 	app.Use(recover.New(), s.belowRoot, s.trackBody, s.authenticate)
 	for _, r := range s.apiRoutes() {
 		handler := r.handler
-		if r.who != forEverybody {
+		if r.who != forEverybody && r.who != forCallers {
 			handler = protect(handler)
 		}
 		if r.who == forStreamsFirst {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/supervisor"
+	"penstock/supervisor/calls"
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
 	"penstock/supervisor/logs"
@@ -45,6 +46,14 @@ type Streams interface {
 	Resources() []supervisor.Resource
 	GetResource(typ, id string) (supervisor.Resource, error)
 	DeleteResource(ctx context.Context, typ, id string) error
+
+	Asynchronous(stream string) bool
+	MaxCallBody() int
+	Submit(stream string, r calls.Request) (calls.Call, error)
+	Call(ctx context.Context, id string) (calls.Call, error)
+	CallAnswer(id string) (calls.Call, calls.Answer, error)
+	Calls(q calls.Query) (list []calls.Call, more bool, err error)
+	ForgetCall(id string) error
 
 	Endpoints() []supervisor.Endpoint
 	Owner(path string) (string, error)

@@ -100,10 +100,7 @@ func (s *Server) asRequest(ctx context.Context, c *fiber.Ctx) (*http.Request, er
 			r.Header.Add(string(name), string(value))
 		}
 	}
-	from := s.forwardedFor(c)
-	r.Header.Set(fiber.HeaderXForwardedFor, from.client)
-	r.Header.Set(fiber.HeaderXForwardedHost, from.host)
-	r.Header.Set(fiber.HeaderXForwardedProto, from.proto)
+	s.forwardedFor(c).set(r.Header)
 	if _, ok := r.Header["User-Agent"]; !ok {
 		// Empty keeps the transport from adding its own.
 		r.Header.Set("User-Agent", "")

@@ -218,10 +218,11 @@ func TestValidate(t *testing.T) {
 	cfg.HTTP.MaxBodyBytes = 0
 	cfg.Supervisor.Concurrency = 0
 	cfg.Supervisor.Limits.HostMemoryShare = 0
+	cfg.Supervisor.Calls.Keep = 0
 	cfg.Log = Log{Level: "loud", Format: "xml"}
 	err := cfg.Validate()
 	for _, want := range []string{
-		"http.max_body_bytes", "concurrency", "limits.host_memory_share",
+		"http.max_body_bytes", "concurrency", "limits.host_memory_share", "calls.keep",
 		`log.level is "loud": it must be one of debug, info, warn, error`,
 		`log.format is "xml": it must be one of console, json`,
 	} {

@@ -32,6 +32,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"caching":   driveCaching,
 	"files":     driveFiles,
 	"heartbeat": driveHeartbeat,
+	"later":     driveLater,
 	"limited":   driveLimited,
 	"queue":     driveQueue,
 	"router":    driveRouter,
@@ -205,6 +206,15 @@ func driveCaching(t *testing.T, run *exampleRun, told []string) {
 	}
 	assert.Equal(t, told[0], post("seat 12"), "equal bodies get the same ticket")
 	assert.NotEqual(t, told[0], post("seat 13"))
+}
+
+func driveLater(t *testing.T, run *exampleRun, told []string) {
+	require.Len(t, told, 3)
+	assert.Regexp(t, `^{"id":"[A-Z2-7]{26}","status":"queued",`, told[0])
+	assert.Equal(t, []string{"done with hello", "done with now"}, told[1:])
+	var list struct{ Calls []asyncCall }
+	run.getJSON(t, "/calls?stream=later", &list)
+	assert.Len(t, list.Calls, 2)
 }
 
 func driveFiles(t *testing.T, run *exampleRun, told []string) {

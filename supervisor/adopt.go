@@ -61,6 +61,8 @@ func (s *Supervisor) Start(ctx context.Context) error {
 		s.log.Warn("the memory limits of the streams exceed what limits.host_memory_share leaves them", zap.Int64("bytes", over))
 	}
 	s.watchers.Go(func() { s.clear(streams, keep) })
+	// Now every stream is known: one that is not was deleted.
+	s.calls.Start()
 	return nil
 }
 

@@ -31,7 +31,19 @@ func (s *Supervisor) Close(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.leaving(false)))
+	return errors.Join(s.keepFinals(all), s.endCalls(ctx, 0), s.handBack(ctx, s.leaving(false)))
+}
+
+// callsGrace is how long calls that are being carried out may take to be answered
+// by streams that go on.
+const callsGrace = 5 * time.Second
+
+// endCalls ends asynchronous calls, of which none is begun any more, within the grace. Those that were not answered
+// are carried out by the next supervisor.
+func (s *Supervisor) endCalls(ctx context.Context, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return s.calls.Close(ctx)
 }
 
 // Detach ends the supervisor and leaves every runner running, for the next
@@ -41,6 +53,8 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 	var mu sync.Mutex
 	var errs []error
 	all := s.closing()
+	// Before the streams are let go of, whose answers would find nobody.
+	ended := s.endCalls(ctx, callsGrace)
 	for _, st := range all {
 		wg.Go(func() {
 			if err := st.release(ctx); err != nil {
@@ -60,7 +74,7 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 		v := st.seen.Load()
 		return v != nil && v.current != nil
 	})
-	return s.handBack(ctx, s.leaving(goOn))
+	return errors.Join(ended, s.handBack(ctx, s.leaving(goOn)))
 }
 
 // Abandon is the end of a supervisor that could not begin to serve: runners
@@ -82,7 +96,7 @@ func (s *Supervisor) Abandon(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.handBack(ctx, s.leaving(goOn.Load())))
+	return errors.Join(s.keepFinals(all), s.endCalls(ctx, 0), s.handBack(ctx, s.leaving(goOn.Load())))
 }
 
 // leaving is how what the supervisor has made on the host is left, when runners
@@ -117,6 +131,7 @@ func (s *Supervisor) keepFinals(all []*stream) error {
 // closing lets no change in any more and returns all streams.
 func (s *Supervisor) closing() []*stream {
 	s.endRoot()
+	s.calls.Quit()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"penstock/supervisor/calls"
 )
 
 // Config is what an operator may set of a supervisor. The zero value is not
@@ -38,6 +40,9 @@ type Config struct {
 	Limits LimitsConfig `yaml:"limits"`
 	// StreamMetrics bounds the metrics of each stream.
 	StreamMetrics StreamMetrics `yaml:"stream_metrics"`
+	// Calls bounds asynchronous calls of streams and says where their results may
+	// be sent.
+	Calls calls.Config `yaml:"calls"`
 }
 
 // OnExit is what becomes of the runners when the supervisor exits.
@@ -110,6 +115,7 @@ func DefaultConfig() Config {
 		Isolation:     defaultIsolation(),
 		Limits:        LimitsConfig{HostMemoryShare: 90},
 		StreamMetrics: StreamMetrics{MaxSeries: 10_000},
+		Calls:         calls.DefaultConfig(),
 	}
 }
 
@@ -151,5 +157,6 @@ func (c *Config) Validate() error {
 	}
 	errs = append(errs, c.Isolation.validate(c.DataDir)...)
 	errs = append(errs, c.Limits.validate()...)
+	errs = append(errs, c.Calls.Validate()...)
 	return errors.Join(append(errs, c.StreamMetrics.validate())...)
 }

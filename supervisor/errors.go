@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"penstock/supervisor/calls"
 	"penstock/supervisor/store"
 )
 
@@ -39,9 +40,26 @@ var (
 	// ErrTimeout is wrapped when a stream has not answered a call in the time
 	// that it allows for it.
 	ErrTimeout = errors.New("the call has timed out")
+	// ErrNoCall is returned for an asynchronous call that does not exist, or not
+	// any more.
+	ErrNoCall = calls.ErrUnknown
+	// ErrNoResult is wrapped when an asynchronous call has no result, or not any
+	// more.
+	ErrNoResult = calls.ErrNoResult
+	// ErrCallTooLarge is wrapped when a call is larger than is kept.
+	ErrCallTooLarge = calls.ErrTooLarge
+	// ErrCallback is wrapped when a callback's URL is none.
+	ErrCallback = calls.ErrBadCallback
+	// ErrCallbackForbidden is wrapped when a callback may not go where it is to go.
+	ErrCallbackForbidden = calls.ErrForbidden
+	// ErrCallsClosed is returned once calls are not taken any more.
+	ErrCallsClosed = calls.ErrClosed
 	// ErrClosed is returned once the supervisor is shutting down.
 	ErrClosed = errors.New("the supervisor is shutting down")
 )
+
+// BusyError is a refusal of what may be tried again later.
+type BusyError = calls.BusyError
 
 // InvalidError is a refusal whose text is all a caller needs. It wraps
 // ErrInvalid.

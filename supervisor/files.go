@@ -41,6 +41,9 @@ func (s *Supervisor) dropFiles(id string) {
 	}
 }
 
+// callsPath is the file of asynchronous calls.
+func (s *Supervisor) callsPath() string { return filepath.Join(s.cfg.DataDir, "calls.db") }
+
 func (s *Supervisor) storePath() string { return filepath.Join(s.cfg.DataDir, "state.db") }
 
 func (s *Supervisor) streamDir(id string) string {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
+	"penstock/supervisor/calls"
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
 	"penstock/supervisor/process"
@@ -34,6 +35,7 @@ type Supervisor struct {
 	hub         *events.Hub
 	telemetry   *telemetry.Telemetry
 	confiner    *confiner
+	calls       *calls.Calls
 	runner      *runnerBinary
 
 	// stored is what the store held at the start, until Start has taken it.
@@ -131,6 +133,15 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	if s.stored, err = s.store.Load(); err != nil {
 		return nil, err
 	}
+	if s.calls, err = calls.Open(s.callsPath(), cfg.Calls, callable{s}, s.telemetry, log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.calls.Close(context.Background())
+		}
+	}()
+	s.telemetry.WatchCalls(s.calls.Figures)
 	if err := s.confiner.open(cfg, log); err != nil {
 		return nil, err
 	}
@@ -284,6 +295,9 @@ func (s *Supervisor) forget(st *stream, purge bool) {
 	if s.streams[st.id] == st {
 		delete(s.streams, st.id)
 		s.confiner.forget(st.id)
+		if purge {
+			s.calls.Gone(st.id)
+		}
 	}
 }
 

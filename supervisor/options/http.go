@@ -1,6 +1,7 @@
 package options
 
 import (
+	"net/url"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -17,6 +18,11 @@ type HTTP struct {
 	// Timeout bounds a call from its arrival until its answer begins, 1 ms to
 	// 24 h; 0 is no limit.
 	Timeout time.Duration
+	// Async has calls be asynchronous that do not say themselves.
+	Async bool
+	// Callback is where the results of asynchronous calls are sent that do not
+	// name another place: an http or https URL. Empty is nowhere.
+	Callback string
 }
 
 const (
@@ -33,6 +39,8 @@ func (d *decoder) http(n *yaml.Node, h *HTTP) {
 		{"max_in_flight", func(n *yaml.Node) { h.MaxInFlight = d.integer(n, "max_in_flight", 1, maxCalls) }},
 		{"queue", func(n *yaml.Node) { queue, h.Queue = n, d.integer(n, "queue", 0, maxCalls) }},
 		{"timeout", func(n *yaml.Node) { h.Timeout = d.duration(n, "timeout", minTimeout, maxTimeout) }},
+		{"async", func(n *yaml.Node) { h.Async = d.boolean(n, "async") }},
+		{"callback", func(n *yaml.Node) { h.Callback = d.url(n, "callback") }},
 	})
 	switch {
 	case queue != nil && h.MaxInFlight == 0:
@@ -40,4 +48,29 @@ func (d *decoder) http(n *yaml.Node, h *HTTP) {
 	case queue == nil && h.MaxInFlight > 0:
 		h.Queue = usualQueue
 	}
+}
+
+// boolean reads true or false.
+func (d *decoder) boolean(n *yaml.Node, name string) bool {
+	if !d.scalar(n, name, "boolean", "!!bool") {
+		return false
+	}
+	var value bool
+	if n.Decode(&value) != nil {
+		d.lint(n, "field %s: expected true or false, got %s", name, printable(n.Value))
+	}
+	return value
+}
+
+// url reads an absolute URL of http or https without a user.
+func (d *decoder) url(n *yaml.Node, name string) string {
+	if !d.scalar(n, name, "string", "!!str") {
+		return ""
+	}
+	u, err := url.Parse(n.Value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		d.lint(n, "field %s: expected an http or https URL without a user, such as https://hooks.example.com/done, got %s", name, printable(n.Value))
+		return ""
+	}
+	return n.Value
 }

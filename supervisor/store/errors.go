@@ -27,6 +27,9 @@ var (
 	ErrClosed = errors.New("state file is closed")
 )
 
+// adviceStreams is what to do about a damaged state.db.
+const adviceStreams = "put a backup in its place, or move it away to begin without streams, which ends those that still run and removes their logs"
+
 // damage is something found in the file that no sound one has.
 type damage struct{ what string }
 
@@ -56,7 +59,7 @@ func explain(path string, err error) error {
 	case errors.As(err, &newer):
 		return fmt.Errorf("%w: %s: %w; it was left as it is: start the newer Penstock that wrote it, or put a backup in its place", ErrCorrupt, path, err)
 	case errors.As(err, &harm):
-		return fmt.Errorf("%w: %s: %w; it was left as it is: put a backup in its place, or move it away to begin without streams, which ends those that still run and removes their logs", ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w; it was left as it is: %s", ErrCorrupt, path, err, adviceStreams)
 	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
 		return fmt.Errorf("%w: %s", ErrClosed, path)
 	case isFull(err):

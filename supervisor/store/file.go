@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,15 +27,16 @@ const (
 	unfinished = ".new-"
 )
 
-// openOrCreate returns the state file, open for reading and writing and locked.
-// Nothing is written to one that exists.
-func openOrCreate(path string, version int) (*os.File, error) {
+// openOrCreate returns the file, open for reading and writing and locked. Where
+// there is none, fill makes the contents of a new one. Nothing is written to one
+// that exists.
+func openOrCreate(path string, fill func(db *bolt.DB, path string) error) (*os.File, error) {
 	for range 2 {
 		file, err := openLocked(path)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return file, err
 		}
-		err = createWhole(path, version)
+		err = createWhole(path, fill)
 		// Another process may have been faster; its file is opened then.
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, explain(path, err)
@@ -83,7 +85,7 @@ func lock(file *os.File) error {
 
 // createWhole makes a new file under another name, and gives it its own one
 // only when it is on the disk. It never replaces a file: fs.ErrExist.
-func createWhole(path string, version int) (err error) {
+func createWhole(path string, fill func(db *bolt.DB, path string) error) (err error) {
 	limit, err := fileSizeLimit()
 	if err != nil {
 		return err
@@ -99,7 +101,7 @@ func createWhole(path string, version int) (err error) {
 		_ = file.Close()
 		return err
 	}
-	if err := errors.Join(create(db, name, version), db.Close()); err != nil {
+	if err := errors.Join(fill(db, name), db.Close()); err != nil {
 		return err
 	}
 	err = os.Link(name, path)

@@ -37,23 +37,9 @@ func Open(path string) (*Store, error) {
 
 func open(path string, steps []migration) (*Store, error) {
 	known := schemaVersion(steps)
-	file, err := openOrCreate(path, known)
+	db, err := openVerified(path, func(db *bolt.DB, path string) error { return create(db, path, known) })
 	if err != nil {
 		return nil, err
-	}
-	if err := verify(file); err != nil {
-		_ = file.Close()
-		return nil, explain(path, err)
-	}
-	limit, err := fileSizeLimit()
-	if err != nil {
-		_ = file.Close()
-		return nil, explain(path, err)
-	}
-	db, err := openDB(path, limit, file)
-	if err != nil {
-		_ = file.Close()
-		return nil, explain(path, err)
 	}
 	version, err := check(db, path, known)
 	if err == nil && version < known {
@@ -65,6 +51,29 @@ func open(path string, steps []migration) (*Store, error) {
 	}
 	removeUnfinished(path)
 	return &Store{path: path, db: db, turn: make(chan struct{}, 1)}, nil
+}
+
+// openVerified opens a file that is there, or that fill has filled, once its
+// structure was found to be whole. Its errors are explained.
+func openVerified(path string, fill func(db *bolt.DB, path string) error) (*bolt.DB, error) {
+	file, err := openOrCreate(path, fill)
+	if err != nil {
+		return nil, err
+	}
+	err = verify(file)
+	limit := 0
+	if err == nil {
+		limit, err = fileSizeLimit()
+	}
+	var db *bolt.DB
+	if err == nil {
+		db, err = openDB(path, limit, file)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, explain(path, err)
+	}
+	return db, nil
 }
 
 // openDB hands an open and locked file to the library, which closes it.

@@ -95,7 +95,7 @@ func (s *Store) commit(batch []*request) error {
 	switch {
 	case errors.Is(explained, ErrClosed):
 		return explained
-	case errors.Is(explained, ErrFull) && s.newest() < number:
+	case errors.Is(explained, ErrFull) && newest(s.db) < number:
 		return explained
 	case errors.Is(explained, ErrCorrupt):
 		s.failed = explained
@@ -108,9 +108,9 @@ func (s *Store) commit(batch []*request) error {
 }
 
 // newest returns the number of the newest transaction that the file shows.
-func (s *Store) newest() (number int) {
+func newest(db *bolt.DB) (number int) {
 	err := guarded(func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
+		return db.View(func(tx *bolt.Tx) error {
 			number = tx.ID()
 			return nil
 		})

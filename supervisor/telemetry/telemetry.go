@@ -22,6 +22,7 @@ type Telemetry struct {
 	create    prometheus.Histogram
 	stop      prometheus.Histogram
 	rpc       *prometheus.HistogramVec
+	calls     callCounters
 }
 
 // The bounds of durations, in seconds.
@@ -60,6 +61,7 @@ func New() *Telemetry {
 		t.restarts, t.exits, t.oomKills, t.adoptions, t.create, t.stop, t.rpc,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	t.calls = newCallCounters(t.registry)
 	// A counter that begins at its first event has no rate for it.
 	for _, reason := range []string{"exited", "signaled", reasonOOM, "disk", "killed", "lost"} {
 		t.exits.WithLabelValues(reason)
