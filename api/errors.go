@@ -68,6 +68,8 @@ func statusOf(err error) int {
 		return fiber.StatusGone
 	case isAny(err, supervisor.ErrNotFound, supervisor.ErrNoCall):
 		return fiber.StatusNotFound
+	case errors.Is(err, supervisor.ErrIdle):
+		return fiber.StatusServiceUnavailable
 	case errors.Is(err, supervisor.ErrBusy):
 		return fiber.StatusTooManyRequests
 	case errors.Is(err, supervisor.ErrTimeout):

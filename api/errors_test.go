@@ -47,6 +47,7 @@ var errorCases = []errorCase{
 	{"ErrConflict", supervisor.ErrConflict, 409, "Error: changed by another request meanwhile: try again"},
 	{"ErrPaused", supervisor.ErrPaused, 409, "Error: the stream is paused: resume it first"},
 	{"ErrResourceType", supervisor.ErrResourceType, 400, supervisor.ErrResourceType.Error()},
+	{"ErrIdle", supervisor.ErrIdle, 503, "Error: idle"},
 	{"ErrBroken", supervisor.ErrBroken, 502, "Error: no answer"},
 	{"ErrBusy", supervisor.ErrBusy, 429, "Error: the stream has too many calls"},
 	{"ErrTimeout", supervisor.ErrTimeout, 504, "Error: the call has timed out"},

@@ -49,6 +49,8 @@ type exchange struct {
 	server *Server
 	id     string
 	body   *requestBody
+	// probe asks whether the stream is ready, and is no call of it.
+	probe bool
 	// deadline is when the answer has to begin; zero for one that may take its
 	// time. arrived is when the request did.
 	arrived, deadline time.Time
@@ -68,8 +70,8 @@ type exchange struct {
 // forward sends a request to a stream and passes its answer on.
 func (s *Server) forward(c *fiber.Ctx, id, path string) error {
 	e := &exchange{server: s, id: id, body: bodyOf(c), arrived: time.Now()}
-	if path == "/"+id+"/ready" {
-		e.deadline = e.arrived.Add(readyTime)
+	if path == "/"+id+"/ready" && reads(c) {
+		e.probe, e.deadline = true, e.arrived.Add(readyTime)
 	}
 	memory := requestMemory.Get().(*[]byte)
 	request, last, err := s.outgoing(c, e.body, *memory)
@@ -139,6 +141,13 @@ func (e *exchange) attempt(c *fiber.Ctx, request *multiplex.Outgoing, last bool)
 
 // find waits for the stream to take the call, for as long as the client does.
 func (e *exchange) find(c *fiber.Ctx) error {
+	if e.probe {
+		function, err := e.server.streams.Probe(e.id)
+		if err == nil {
+			e.function = function
+		}
+		return err
+	}
 	p := &clientContext{conn: c.Context().Conn()}
 	function, err := e.server.streams.Function(p, e.id, c.Method())
 	if err == nil {
@@ -243,16 +252,19 @@ func (s *Server) failed(c *fiber.Ctx, e *exchange, err error) error {
 	if errors.Is(err, supervisor.ErrBusy) {
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}
-	return s.noFunction(c, e.id, err)
+	return s.noFunction(c, e, err)
 }
 
 // noFunction answers for a stream without a runner. Its /ready says so in
-// the form that it always has.
-func (s *Server) noFunction(c *fiber.Ctx, id string, err error) error {
-	if errors.Is(err, supervisor.ErrUnavailable) && c.Path() == "/"+id+"/ready" {
+// the form that it always has; one that is idle is ready.
+func (s *Server) noFunction(c *fiber.Ctx, e *exchange, err error) error {
+	switch {
+	case e.probe && errors.Is(err, supervisor.ErrUnavailable):
 		return c.Status(fiber.StatusServiceUnavailable).JSON(fiber.Map{
 			"error": err.Error(), "statuses": []struct{}{},
 		})
+	case e.probe && errors.Is(err, supervisor.ErrIdle):
+		return c.JSON(fiber.Map{"statuses": []struct{}{}})
 	}
 	return err
 }

@@ -179,3 +179,12 @@ func (r *recorder) Function(ctx context.Context, _, method string) (supervisor.F
 		},
 	}, nil
 }
+
+func (r *recorder) Probe(string) (supervisor.Function, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return supervisor.Function{}, r.err
+	}
+	return supervisor.Function{Calls: r.calls, RoundTripper: r.transport, Release: func() {}}, nil
+}

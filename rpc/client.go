@@ -39,7 +39,7 @@ func (c *Client) Prepare(ctx context.Context, req PrepareRequest) (Prepared, err
 	if !req.Policy.Zero() && !resp.GetPolicyEnforced() {
 		return Prepared{}, errPolicyUnknown
 	}
-	return Prepared{Endpoints: resp.GetEndpoints(), HTTPSocket: resp.GetHttpSocket()}, nil
+	return Prepared{Endpoints: resp.GetEndpoints(), HTTPSocket: resp.GetHttpSocket(), Restless: resp.GetRestless()}, nil
 }
 
 // Run implements Runner.

@@ -141,6 +141,9 @@ type Prepared struct {
 	Endpoints []string
 	// HTTPSocket is the unix socket they are served on.
 	HTTPSocket string
+	// Restless says why the stream has to run though nobody calls it: it takes
+	// messages by itself, or may hold some. Empty when it need not.
+	Restless string
 }
 
 // RejectionKind says why a config was refused.

@@ -84,7 +84,7 @@ func (s *server) Prepare(ctx context.Context, req *runnerpb.PrepareRequest) (*ru
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &runnerpb.PrepareResponse{Endpoints: prepared.Endpoints, HttpSocket: prepared.HTTPSocket, PolicyEnforced: true}, nil
+	return &runnerpb.PrepareResponse{Endpoints: prepared.Endpoints, HttpSocket: prepared.HTTPSocket, PolicyEnforced: true, Restless: prepared.Restless}, nil
 }
 
 func (s *server) Run(ctx context.Context, _ *runnerpb.RunRequest) (*runnerpb.RunResponse, error) {

@@ -123,7 +123,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 		// the supervisor can reach the socket.
 		_ = http.Serve(s.listener, multiplex.Handler(stream.Handler(), restoreRemoteAddr(stream.Handler())))
 	}()
-	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String()}, nil
+	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String(), Restless: engine.Restless(req.Config)}, nil
 }
 
 // Run implements rpc.Runner.

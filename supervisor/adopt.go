@@ -148,6 +148,8 @@ func (s *stream) recall(sp spec, rec store.Stream, run store.Runner) {
 		s.recallOutcome(rec.Outcome)
 	case run.PID != 0:
 		s.adopt(run)
+	case run.Idle && run.Revision == rec.Revision && run.Prefix == s.sup.cfg.PrefixStreamEndpoints && sp.options.IdleTimeout > 0:
+		s.recallIdle(run)
 	case run.GaveUp && run.Revision == rec.Revision:
 		s.reason = "it failed under an earlier supervisor"
 		if s.lastExit != nil {
@@ -207,9 +209,11 @@ func (s *stream) adopt(run store.Runner) {
 		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, calls: multiplexed(proc, run.HTTPSocket),
 		transport: socketTransport(proc, run.HTTPSocket),
 		token:     run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
-		adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
+		restless: run.Restless, adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
 	}
 	s.current, s.lastPID, s.ranBefore = inst, run.PID, true
+	s.gate.begin()
+	s.lookForIdleness()
 	s.moveAt(eventAdopt, run.StartedAt)
 	s.sup.watchers.Go(func() { s.watch(inst) })
 	s.sup.watchers.Go(func() { s.verify(inst) })

@@ -23,7 +23,7 @@ func (c callable) Await(ctx context.Context, id string) error {
 	for {
 		v := st.seen.Load()
 		// One that is being stopped answers, but had better not be asked anew.
-		if v.active() {
+		if v.active() || v.state == StateIdle {
 			return nil
 		}
 		select {

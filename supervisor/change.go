@@ -57,6 +57,9 @@ func (s *stream) update(ctx context.Context, revise func(spec) (revised, error),
 // fails with errNeedsNewRunner, and has changed nothing, when it cannot.
 func (s *stream) updateOptions(ctx context.Context, to revised) error {
 	inst := s.current
+	if err := mayIdle(to.spec.options, inst.restless); err != nil {
+		return err
+	}
 	var limits *relimit
 	var err error
 	s.meanwhile(func() { limits, err = s.relimit(ctx, inst, s.sup.confiner.of(to.spec.options.Limits)) })
@@ -75,6 +78,7 @@ func (s *stream) updateOptions(ctx context.Context, to revised) error {
 	}
 	limits.finish()
 	s.forgive()
+	s.lookForIdleness()
 	s.publish()
 	return nil
 }
@@ -229,6 +233,7 @@ func (s *stream) applyKept(ctx context.Context, m *member, timeout time.Duration
 			s.takeKept(to, m)
 			s.tryKeepRunner(inst)
 			s.forgive()
+			s.lookForIdleness()
 			s.publish()
 			return nil
 		case !errors.Is(err, errNeedsNewRunner):
@@ -334,10 +339,13 @@ func (s *stream) retire(timeout time.Duration) {
 // remove is the end of the stream and of its actor. With purge its files go
 // as well.
 func (s *stream) remove(timeout time.Duration, purge bool) {
-	gaveUp := s.state == StateFailed
+	gaveUp, idle := s.state == StateFailed, s.state == StateIdle
 	s.retire(timeout)
 	if !purge {
 		final := s.noRunner()
+		if idle {
+			final = s.idleRunner()
+		}
 		final.GaveUp = gaveUp
 		s.final = &final
 	}

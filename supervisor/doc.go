@@ -18,6 +18,7 @@
 //	     └──── adopt ─────────────────────┘
 //	from each of them:  stop ─▶ stopping ─▶ (start: a replacement) starting
 //	                                     ├▶ (paused)               paused ─▶ (start) starting
+//	                                     ├▶ (idled: no calls)      idle   ─▶ (start: a call) starting
 //	                                     └▶ (stopped: deleted)     stopped
 //
 // Whatever has been acknowledged is in the store first. A supervisor that

@@ -46,6 +46,7 @@ func (s *stream) runnerWith(inst *instance, limits options.Limits) *store.Runner
 		Version: inst.version, Protocol: inst.proc.Protocol(), Instance: inst.token,
 		Revision: s.revision, Generation: inst.generation,
 		HTTPSocket: inst.httpSocket, Endpoints: inst.endpoints, Prefix: s.sup.cfg.PrefixStreamEndpoints,
+		Restless:  inst.restless,
 		StartedAt: inst.startedAt, Restarts: s.restarts, LastExit: s.lastExitRecord(),
 		Confinement: s.sup.confiner.fingerprint(), Limits: encodeLimits(limits),
 	}

@@ -32,6 +32,8 @@ var (
 	ErrNoRoom = errors.New("no room")
 	// ErrUnwritable is wrapped when the store cannot be written to otherwise.
 	ErrUnwritable = store.ErrUnwritable
+	// ErrIdle is wrapped when a stream is idle and is not to be woken.
+	ErrIdle = errors.New("idle")
 	// ErrBroken is wrapped when a stream has a call and does not get to the end
 	// of its answer.
 	ErrBroken = errors.New("no answer")

@@ -33,10 +33,10 @@ func (s *Supervisor) Endpoints() []Endpoint {
 	var out []Endpoint
 	for _, st := range s.existing() {
 		v := st.seen.Load()
-		if !v.active() {
+		if !v.active() && v.state != StateIdle {
 			continue
 		}
-		for _, path := range v.current.endpoints {
+		for _, path := range v.paths() {
 			out = append(out, Endpoint{Path: path, Stream: st.id})
 		}
 	}
@@ -58,11 +58,15 @@ func (s *Supervisor) Owner(path string) (string, error) {
 	var started time.Time
 	for _, st := range s.existing() {
 		v := st.seen.Load()
-		if !v.serves() || !slices.ContainsFunc(v.current.endpoints, func(p string) bool { return serves(p, r) }) {
+		if !slices.ContainsFunc(v.paths(), func(p string) bool { return serves(p, r) }) {
 			continue
 		}
-		if owner == "" || v.current.startedAt.After(started) {
-			owner, started = st.id, v.current.startedAt
+		begun := v.since
+		if v.current != nil {
+			begun = v.current.startedAt
+		}
+		if owner == "" || begun.After(started) {
+			owner, started = st.id, begun
 		}
 	}
 	if owner == "" {
@@ -86,6 +90,17 @@ func serves(pattern string, r *http.Request) bool {
 // it is being stopped: what it holds may still be collected from it.
 func (v *view) serves() bool {
 	return v.current != nil && v.current.alive() && (v.state == StateRunning || v.state == StateStopping)
+}
+
+// paths are those at which the stream can be reached.
+func (v *view) paths() []string {
+	switch {
+	case v.serves():
+		return v.current.endpoints
+	case v.state == StateIdle:
+		return v.endpoints
+	}
+	return nil
 }
 
 // Function is the way to a stream's own HTTP endpoints, for one call.
@@ -151,6 +166,26 @@ func (s *Supervisor) Function(ctx context.Context, id, method string) (Function,
 	}, nil
 }
 
+// Probe is Function for a question whether the stream is ready. It waits for
+// nothing, does not count as a call and wakes nobody: the error wraps ErrIdle
+// for a stream that is idle.
+func (s *Supervisor) Probe(id string) (Function, error) {
+	st, err := s.find(id)
+	if err != nil {
+		return Function{}, err
+	}
+	switch v := st.seen.Load(); {
+	case v.serves():
+		return Function{
+			Calls: v.current.calls, RoundTripper: v.current.transport, WhyLost: v.current.whyLost, Release: func() {},
+		}, nil
+	case v.state == StateIdle:
+		return Function{}, fmt.Errorf("%w: stream %q: %s", ErrIdle, id, v.reason)
+	default:
+		return Function{}, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
+	}
+}
+
 // whyLost waits a moment for the runner's end and says what it was.
 func (i *instance) whyLost() string {
 	select {
@@ -169,7 +204,7 @@ func (s *Supervisor) taker(ctx context.Context, st *stream, method string) (inst
 	for {
 		v := st.seen.Load()
 		if v.serves() {
-			if reads(method) {
+			if reads(method) && v.spec.options.IdleTimeout == 0 {
 				return v.current, false, nil
 			}
 			if v.current.traffic.enter() {
@@ -187,7 +222,10 @@ func (s *Supervisor) taker(ctx context.Context, st *stream, method string) (inst
 			overdue, impatient = timer.C, soon.C
 		}
 		patience := overdue
-		if !v.switching {
+		switch {
+		case v.state == StateIdle:
+			st.wake()
+		case !v.switching:
 			if !v.comesBack() {
 				return nil, false, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, st.id, v.whyDown())
 			}

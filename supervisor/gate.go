@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"penstock/supervisor/options"
 )
@@ -16,6 +17,8 @@ type gate struct {
 	mu       sync.Mutex
 	limit    int
 	inFlight int
+	// since is when the last call left.
+	since time.Time
 	// waiting are those who wait, the first first. Each is closed at its turn.
 	waiting []chan struct{}
 }
@@ -68,6 +71,9 @@ func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight--
+	if g.inFlight == 0 {
+		g.since = time.Now()
+	}
 	g.next()
 }
 
@@ -86,6 +92,24 @@ func (g *gate) set(http options.HTTP) {
 	defer g.mu.Unlock()
 	g.limit = http.MaxInFlight
 	g.next()
+}
+
+// begin counts the time without calls from now on.
+func (g *gate) begin() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.since = time.Now()
+}
+
+// quietFor is how long there have to be no calls from now on until there were
+// none for so long; 0 when that is so.
+func (g *gate) quietFor(timeout time.Duration) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inFlight > 0 {
+		return timeout
+	}
+	return max(timeout-time.Since(g.since), 0)
 }
 
 // load is how many calls there are, and how many wait.

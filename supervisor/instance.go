@@ -35,6 +35,8 @@ type instance struct {
 	token string
 	// version is that of the runner's binary.
 	version string
+	// restless is why the stream has to run though nobody calls it.
+	restless string
 	// adopted says that an earlier supervisor started it.
 	adopted bool
 	// logLevel is the one that it was prepared with.
@@ -136,6 +138,11 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
+	if err := mayIdle(sp.options, prepared.Restless); err != nil {
+		followed.unwatch()
+		proc.Kill()
+		return nil, err
+	}
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
 	identity, err := proc.Identify(limited)
@@ -162,6 +169,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		transport:  socketTransport(proc, prepared.HTTPSocket),
 		token:      req.Instance,
 		version:    identity.Version,
+		restless:   prepared.Restless,
 		logLevel:   logLevel,
 		startedAt:  time.Now(),
 		generation: resources.generation,

@@ -97,7 +97,9 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 	s.current, s.lastPID = inst, inst.proc.PID()
 	s.reason = ""
 	s.switching = false
-	s.last, s.lastProcess, s.outcome = nil, nil, nil
+	s.last, s.lastProcess, s.outcome, s.endpoints = nil, nil, nil, nil
+	s.gate.begin()
+	s.lookForIdleness()
 	s.move(eventStarted)
 	s.sup.watchers.Go(func() { s.watch(inst) })
 	s.log.Info("started stream", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision))

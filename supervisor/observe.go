@@ -52,7 +52,7 @@ func (v *view) uptime() time.Duration {
 func (s *stream) snapshot() Snapshot {
 	v := s.seen.Load()
 	snap := Snapshot{
-		ID: s.id, State: v.state, Active: v.active(), Uptime: v.uptime(),
+		ID: s.id, State: v.state, Active: v.active() || v.state == StateIdle, Uptime: v.uptime(),
 		Reason: v.reason, Revision: v.revision, Document: v.spec.doc,
 	}
 	if v.current != nil {
@@ -127,7 +127,7 @@ func (s *Supervisor) Ready(ctx context.Context) []Fault {
 // fault says why a stream is not ready; empty when it is, or has ended.
 func (v *view) fault(ctx context.Context) string {
 	switch v.state {
-	case StateFinished, StatePaused, StateStopped:
+	case StateFinished, StatePaused, StateStopped, StateIdle:
 		return ""
 	case StateRunning:
 	case StateBackoff:

@@ -76,7 +76,7 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		if !v.spec.equal(sp) {
 			members = append(members, &member{
 				id: st.id, stream: st, spec: sp, revision: v.revision, unreverted: v.unreverted,
-				sameForEngine: v.current != nil && v.spec.sameForEngine(sp),
+				sameForEngine: v.current != nil && v.spec.sameForEngine(sp) && mayIdle(sp.options, v.current.restless) == nil,
 			})
 		}
 	}

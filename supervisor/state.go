@@ -15,6 +15,9 @@ const (
 	StateFinished State = "finished"
 	StateFailed   State = "failed"
 	StatePaused   State = "paused"
+	// StateIdle is that of a stream whose process was given back for want of
+	// calls. The next call starts it.
+	StateIdle     State = "idle"
 	StateStopping State = "stopping"
 	StateStopped  State = "stopped"
 )
@@ -31,6 +34,7 @@ const (
 	eventFinish  event = "finish"
 	eventStop    event = "stop"
 	eventPaused  event = "paused"
+	eventIdled   event = "idled"
 	eventStopped event = "stopped"
 	// eventAdopt takes over the runner of a supervisor that is gone.
 	eventAdopt event = "adopt"
@@ -39,7 +43,7 @@ const (
 var transitions = map[State]map[event]State{
 	StatePending: {
 		eventStart: StateStarting, eventStop: StateStopping,
-		eventAdopt: StateRunning, eventDie: StateBackoff, eventGiveUp: StateFailed, eventFinish: StateFinished, eventPaused: StatePaused,
+		eventAdopt: StateRunning, eventDie: StateBackoff, eventGiveUp: StateFailed, eventFinish: StateFinished, eventPaused: StatePaused, eventIdled: StateIdle,
 	},
 	StateStarting: {
 		eventStarted: StateRunning, eventFail: StateBackoff, eventStop: StateStopping,
@@ -51,8 +55,9 @@ var transitions = map[State]map[event]State{
 	StateFinished: {eventStop: StateStopping},
 	StateFailed:   {eventStop: StateStopping},
 	StatePaused:   {eventStart: StateStarting, eventStop: StateStopping},
+	StateIdle:     {eventStart: StateStarting, eventStop: StateStopping},
 	StateStopping: {
-		eventStart: StateStarting, eventStop: StateStopping,
+		eventStart: StateStarting, eventStop: StateStopping, eventIdled: StateIdle,
 		eventPaused: StatePaused, eventStopped: StateStopped,
 	},
 	StateStopped: {},

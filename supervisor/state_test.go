@@ -13,7 +13,7 @@ func TestNext(t *testing.T) {
 	want := map[State]map[event]State{
 		StatePending: {
 			eventStart: StateStarting, eventStop: StateStopping, eventAdopt: StateRunning,
-			eventDie: StateBackoff, eventGiveUp: StateFailed, eventFinish: StateFinished, eventPaused: StatePaused,
+			eventDie: StateBackoff, eventGiveUp: StateFailed, eventFinish: StateFinished, eventPaused: StatePaused, eventIdled: StateIdle,
 		},
 		StateStarting: {
 			eventStarted: StateRunning, eventFail: StateBackoff, eventFinish: StateFinished, eventStop: StateStopping,
@@ -23,14 +23,15 @@ func TestNext(t *testing.T) {
 		StateFinished: {eventStop: StateStopping},
 		StateFailed:   {eventStop: StateStopping},
 		StatePaused:   {eventStart: StateStarting, eventStop: StateStopping},
+		StateIdle:     {eventStart: StateStarting, eventStop: StateStopping},
 		StateStopping: {
-			eventStart: StateStarting, eventStop: StateStopping, eventPaused: StatePaused, eventStopped: StateStopped,
+			eventStart: StateStarting, eventStop: StateStopping, eventIdled: StateIdle, eventPaused: StatePaused, eventStopped: StateStopped,
 		},
 		StateStopped: {},
 	}
 	states := slices.Collect(maps.Keys(want))
 	events := []event{
-		eventStart, eventStarted, eventFail, eventDie, eventGiveUp, eventFinish, eventAdopt, eventStop, eventPaused, eventStopped,
+		eventStart, eventStarted, eventFail, eventDie, eventGiveUp, eventFinish, eventAdopt, eventStop, eventPaused, eventStopped, eventIdled,
 	}
 	assert.Len(t, transitions, len(want))
 	for _, from := range states {
@@ -50,7 +51,7 @@ func TestNext(t *testing.T) {
 
 func TestEveryStateCanBeDeleted(t *testing.T) {
 	for _, from := range []State{
-		StatePending, StateStarting, StateRunning, StateBackoff, StateFinished, StateFailed, StatePaused, StateStopping,
+		StatePending, StateStarting, StateRunning, StateBackoff, StateFinished, StateFailed, StatePaused, StateIdle, StateStopping,
 	} {
 		stopping, err := next(from, eventStop)
 		assert.NoError(t, err, from)

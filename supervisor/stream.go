@@ -37,8 +37,10 @@ type stream struct {
 	seen atomic.Pointer[view]
 	// coming is the spec that is being prepared, nil when none is.
 	coming atomic.Pointer[spec]
-	// gate counts the calls to the stream.
-	gate gate
+	// gate counts the calls to the stream, and waking says that one of them is
+	// about to start it.
+	gate   gate
+	waking atomic.Bool
 	// ends takes the news of runners that have ended, which are heard while a
 	// change is being prepared as well.
 	ends chan func()
@@ -49,6 +51,8 @@ type stream struct {
 	failures int
 	delays   *backoff.ExponentialBackOff
 	retry    <-chan time.Time
+	// idle says that it is time to look whether anybody calls the stream.
+	idle <-chan time.Time
 	// owed says that the stream is to start whatever its policy says, once
 	// runners may be started: it was not its own failure that ended the last.
 	owed bool
@@ -72,6 +76,8 @@ type view struct {
 	origin     store.Origin
 	logLevel   string
 	current    *instance
+	// endpoints are those of the last runner of a stream that is idle.
+	endpoints []string
 	// lastPID is the process id of the runner that it had last.
 	lastPID int
 	// ranBefore says that it ran when the supervisor started.
@@ -133,6 +139,8 @@ func (s *stream) run() {
 		case <-s.retry:
 			s.retry = nil
 			s.restart()
+		case <-s.idle:
+			s.giveBack()
 		}
 	}
 }

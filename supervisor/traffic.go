@@ -27,6 +27,17 @@ func (t *traffic) enter() bool {
 	return true
 }
 
+// shut lets no request in any more if there is none in.
+func (t *traffic) shut() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count > 0 {
+		return false
+	}
+	t.closed = true
+	return true
+}
+
 // leave counts it out.
 func (t *traffic) leave() {
 	t.mu.Lock()

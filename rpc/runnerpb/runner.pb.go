@@ -569,8 +569,11 @@ type PrepareResponse struct {
 	// The runner knows the request's policy and keeps to it. One that does not
 	// must not run the stream.
 	PolicyEnforced bool `protobuf:"varint,4,opt,name=policy_enforced,json=policyEnforced,proto3" json:"policy_enforced,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Why the stream has to run though nobody calls it: it takes messages by
+	// itself, or may hold some. Empty when it need not.
+	Restless      string `protobuf:"bytes,5,opt,name=restless,proto3" json:"restless,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PrepareResponse) Reset() {
@@ -629,6 +632,13 @@ func (x *PrepareResponse) GetPolicyEnforced() bool {
 		return x.PolicyEnforced
 	}
 	return false
+}
+
+func (x *PrepareResponse) GetRestless() string {
+	if x != nil {
+		return x.Restless
+	}
+	return ""
 }
 
 type Rejection struct {
@@ -1966,13 +1976,14 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06config\x18\x03 \x01(\fR\x06config\x12\x14\n" +
 	"\x05check\x18\x04 \x01(\bR\x05check\x12\x16\n" +
-	"\x06posted\x18\x05 \x01(\fR\x06posted\"\xb6\x01\n" +
+	"\x06posted\x18\x05 \x01(\fR\x06posted\"\xd2\x01\n" +
 	"\x0fPrepareResponse\x12;\n" +
 	"\trejection\x18\x01 \x01(\v2\x1d.penstock.runner.v1.RejectionR\trejection\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12\x1f\n" +
 	"\vhttp_socket\x18\x03 \x01(\tR\n" +
 	"httpSocket\x12'\n" +
-	"\x0fpolicy_enforced\x18\x04 \x01(\bR\x0epolicyEnforced\"\xfd\x01\n" +
+	"\x0fpolicy_enforced\x18\x04 \x01(\bR\x0epolicyEnforced\x12\x1a\n" +
+	"\brestless\x18\x05 \x01(\tR\brestless\"\xfd\x01\n" +
 	"\tRejection\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".penstock.runner.v1.Rejection.KindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +

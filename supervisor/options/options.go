@@ -17,6 +17,9 @@ type Options struct {
 	Env     map[string]string
 	Sandbox Sandbox
 	HTTP    HTTP
+	// IdleTimeout is how long a stream that nobody calls keeps its process, 100 ms
+	// to 24 h; 0 is for ever.
+	IdleTimeout time.Duration
 }
 
 // Sandbox widens what a stream may reach under the profile strict. Paths are
@@ -73,6 +76,8 @@ const (
 	maxAttempts = 1_000_000
 	minBackoff  = time.Millisecond
 	maxBackoff  = 24 * time.Hour
+	minIdle     = 100 * time.Millisecond
+	maxIdle     = 24 * time.Hour
 )
 
 // Lint is one fault of a block.
@@ -98,6 +103,7 @@ func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 		{"env", func(n *yaml.Node) { options.Env = d.env(n) }},
 		{"sandbox", func(n *yaml.Node) { d.sandbox(n, &options.Sandbox, allowed) }},
 		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP) }},
+		{"idle_timeout", func(n *yaml.Node) { options.IdleTimeout = d.duration(n, "idle_timeout", minIdle, maxIdle) }},
 	})
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

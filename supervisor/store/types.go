@@ -112,6 +112,11 @@ type Runner struct {
 	// GaveUp says that there is no runner because the stream's policy allows no
 	// further start; PID is 0 then.
 	GaveUp bool `json:"gave_up,omitempty"`
+	// Idle says that there is no runner because nobody calls the stream; PID is 0
+	// then, and Endpoints are those of its last runner.
+	Idle bool `json:"idle,omitempty"`
+	// Restless is why the stream has to run though nobody calls it.
+	Restless string `json:"restless,omitempty"`
 	// LastExit is how the stream's runner before this one ended, opaque to the
 	// store.
 	LastExit []byte `json:"last_exit,omitempty"`

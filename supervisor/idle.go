@@ -1,0 +1,87 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/supervisor/options"
+	"penstock/supervisor/store"
+)
+
+// mayIdle refuses an idle timeout for a stream that has something to do though
+// nobody calls it.
+func mayIdle(o options.Options, restless string) error {
+	if o.IdleTimeout == 0 || restless == "" {
+		return nil
+	}
+	return &InvalidError{fmt.Sprintf("runtime.idle_timeout is for streams that do nothing without a call, and %s: leave it out", restless)}
+}
+
+// lookForIdleness has the actor look again when the stream may have become idle.
+func (s *stream) lookForIdleness() {
+	s.idle = nil
+	if timeout := s.spec.options.IdleTimeout; timeout > 0 && s.current != nil {
+		s.idle = time.After(s.gate.quietFor(timeout))
+	}
+}
+
+// giveBack ends the runner of a stream that nobody calls, if that is so still.
+// A call that comes meanwhile starts it again.
+func (s *stream) giveBack() {
+	timeout := s.spec.options.IdleTimeout
+	if timeout == 0 || s.state != StateRunning || s.current == nil || s.gate.quietFor(timeout) > 0 || !s.current.traffic.shut() {
+		s.lookForIdleness()
+		return
+	}
+	inst := s.current
+	s.switching, s.endpoints = true, inst.endpoints
+	s.publish()
+	s.last, _ = inst.proc.Stats(s.life)
+	s.lastProcess = s.sup.figures(inst)
+	s.retire(s.sup.cfg.Timeouts.Stop)
+	s.switching = false
+	s.reason = "nobody has called it for " + timeout.String()
+	s.move(eventIdled)
+	s.keepIdle()
+	s.log.Info("gave the process of an idle stream back", zap.Int("pid", s.lastPID), zap.Duration("idle_timeout", timeout))
+}
+
+// keepIdle has the next supervisor leave the stream idle.
+func (s *stream) keepIdle() {
+	err := s.amendRun(func(tx *store.Tx, _ *store.Stream) error {
+		return tx.PutRunner(s.id, s.idleRunner())
+	})
+	if err != nil {
+		s.log.Warn("the store does not know that the stream is idle: a later supervisor will start it", zap.Error(err))
+	}
+}
+
+// idleRunner is what the next supervisor is to know of an idle stream.
+func (s *stream) idleRunner() store.Runner {
+	run := s.noRunner()
+	run.Idle, run.Endpoints, run.Prefix = true, s.endpoints, s.sup.cfg.PrefixStreamEndpoints
+	return run
+}
+
+// recallIdle leaves a stream idle that was so under the last supervisor.
+func (s *stream) recallIdle(run store.Runner) {
+	s.endpoints, s.reason = run.Endpoints, "nobody has called it"
+	s.move(eventIdled)
+}
+
+// wake starts an idle stream for a call. It does not wait.
+func (s *stream) wake() {
+	if s.waking.Swap(true) {
+		return
+	}
+	go s.tell(func() {
+		s.waking.Store(false)
+		if s.state != StateIdle {
+			return
+		}
+		s.switching = true
+		s.start()
+	})
+}
