@@ -18,7 +18,7 @@ type Options struct {
 	Sandbox Sandbox
 	HTTP    HTTP
 	// IdleTimeout is how long a stream that nobody calls keeps its process, 100 ms
-	// to 24 h; 0 is for ever.
+	// to 7 days; 0 is for ever.
 	IdleTimeout time.Duration
 }
 
@@ -77,7 +77,7 @@ const (
 	minBackoff  = time.Millisecond
 	maxBackoff  = 24 * time.Hour
 	minIdle     = 100 * time.Millisecond
-	maxIdle     = 24 * time.Hour
+	maxIdle     = 7 * 24 * time.Hour
 )
 
 // Lint is one fault of a block.
