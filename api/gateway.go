@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -329,6 +330,9 @@ func (e *exchange) follow(c *fiber.Ctx) {
 type answerBody struct{ *exchange }
 
 func (b *answerBody) Read(p []byte) (int, error) { return b.call.Read(p) }
+
+// WriteTo implements io.WriterTo.
+func (b *answerBody) WriteTo(w io.Writer) (int64, error) { return b.call.WriteTo(w) }
 
 func (b *answerBody) Close() error {
 	b.end()

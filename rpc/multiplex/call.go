@@ -164,6 +164,25 @@ func (c *Call) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo implements io.WriterTo for the answer's body, after Head: whole pieces
+// are passed on.
+func (c *Call) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		n, err := w.Write(c.rest)
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+		c.rest = c.rest[n:]
+		if _, err := c.Read(nil); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return total, err
+		}
+	}
+}
+
 // WriteBody sends the rest of the request's body, of which the first piece was
 // not the last. It reads ahead of the runner by no more than a piece, and
 // returns when all was sent, the context ends or the connection breaks; and

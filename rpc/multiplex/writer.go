@@ -7,7 +7,7 @@ import (
 )
 
 // keptBuffer is how much memory a writer keeps that has nothing to write.
-const keptBuffer = 64 << 10
+const keptBuffer = 256 << 10
 
 // writer sends the frames of many goroutines. None of them waits for the other
 // side, and what is due at the same time goes out together. How much that can
