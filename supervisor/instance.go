@@ -181,8 +181,9 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts op
 	}
 }
 
-// startPrepared starts a runner, in its confinement, and calls Prepare on it. On
-// an error there is no runner left.
+// startPrepared takes or starts a runner, in its confinement, and calls Prepare on
+// it. On an error there is no runner left: one that has seen a config is never
+// another's.
 func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*process.Process, *follower, rpc.Prepared, error) {
 	// Until what an earlier supervisor left has ended: two runners of a stream
 	// would take each other's input.
@@ -191,20 +192,11 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, 
 	case <-ctx.Done():
 		return nil, nil, rpc.Prepared{}, ctx.Err()
 	}
-	if err := s.starts.Acquire(ctx, 1); err != nil {
-		return nil, nil, rpc.Prepared{}, err
-	}
-	confinement, err := s.confinement(req.StreamID, opts, limits)
-	if err != nil {
-		s.starts.Release(1)
-		return nil, nil, rpc.Prepared{}, err
-	}
-	proc, err := s.launcher.Start(ctx, confinement)
-	s.starts.Release(1)
+	defer s.pool.begin()()
+	proc, followed, err := s.startRunner(ctx, req.StreamID, opts, limits)
 	if err != nil {
 		return nil, nil, rpc.Prepared{}, err
 	}
-	followed := s.follow(proc, req.StreamID, limits)
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
 	defer cancel()
 	prepared, err := proc.Prepare(limited, req)

@@ -89,6 +89,9 @@ func (r *scriptedRunner) Identify(context.Context) (rpc.Identity, error) {
 	return id, nil
 }
 
+// Assume implements rpc.Runner.
+func (r *scriptedRunner) Assume(context.Context, rpc.Assignment) error { return nil }
+
 // Run implements rpc.Runner.
 func (r *scriptedRunner) Run(context.Context) error {
 	if r.hangsAtRun {

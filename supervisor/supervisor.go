@@ -35,6 +35,7 @@ type Supervisor struct {
 	telemetry   *telemetry.Telemetry
 	confiner    *confiner
 	runner      *runnerBinary
+	pool        *pool
 
 	// stored is what the store held at the start, until Start has taken it.
 	stored store.State
@@ -136,6 +137,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	}
 	s.declared = &declaredFiles{byKey: s.stored.Declared}
 	s.root, s.endRoot = context.WithCancel(context.Background())
+	s.pool = newPool(s)
 	return s, nil
 }
 

@@ -1,0 +1,54 @@
+package runner
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/rpc"
+)
+
+// canAssume says that a supervisor may start this runner ahead.
+const canAssume = true
+
+// become changes the user and group of all threads, for good: from root's, the
+// kernel takes all capabilities along.
+func become(user rpc.User) error {
+	if err := syscall.Setresgid(int(user.GID), int(user.GID), int(user.GID)); err != nil {
+		return fmt.Errorf("becoming group %d: %w", user.GID, err)
+	}
+	if err := syscall.Setresuid(int(user.UID), int(user.UID), int(user.UID)); err != nil {
+		return fmt.Errorf("becoming user %d: %w", user.UID, err)
+	}
+	// After a change of user the kernel gives /proc/self to root. A program that
+	// was executed as this user has its own.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("taking /proc/self back: %w", err)
+	}
+	return listenAnew()
+}
+
+// listenAnew has the kernel tell callers of the user that the process has become:
+// who listens on a socket is who called listen last.
+func listenAnew() error {
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("looking for the sockets: %w", err)
+	}
+	for _, file := range files {
+		fd, err := strconv.Atoi(file.Name())
+		if err != nil {
+			continue
+		}
+		if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
+			continue // It is none that listens.
+		}
+		if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+			return fmt.Errorf("listening anew: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"penstock/supervisor/options"
+	"penstock/supervisor/process"
+)
+
+// How a runner was started, for metrics.
+const (
+	startWarm = "warm"
+	startCold = "cold"
+)
+
+// inodeOf is what the system knows a file by.
+func inodeOf(info os.FileInfo) (device, inode uint64) {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Dev), stat.Ino
+	}
+	return 0, 0
+}
+
+// nobodys is the confinement of a runner that is started ahead.
+func (s *Supervisor) nobodys() (process.Confinement, error) {
+	c := s.confiner
+	defaults, _ := options.Parse(nil, options.Allowed{})
+	confinement, err := s.shared(defaults, c.of(options.Limits{}))
+	if err != nil || confinement.Plan.Strict == nil {
+		return process.ForNobody(confinement), err
+	}
+	streams := s.streamDir("")
+	if err := os.MkdirAll(streams, 0o700); err != nil {
+		return confinement, fmt.Errorf("making the folder of streams: %w", err)
+	}
+	confinement.Plan.Strict.Vacant = []string{filepath.Clean(streams)}
+	return process.ForNobody(confinement), nil
+}
+
+// startAhead starts a runner for nobody yet; nil when the runner's binary is too
+// old for that.
+func (s *Supervisor) startAhead(ctx context.Context, of program) (_ *warmRunner, retErr error) {
+	confinement, err := s.nobodys()
+	if err != nil {
+		return nil, err
+	}
+	proc, err := s.launcher.Start(ctx, confinement)
+	if err != nil {
+		return nil, err
+	}
+	w := &warmRunner{
+		proc: proc, in: confinement, of: of, taken: make(chan struct{}),
+		followed: s.follow(proc, "", options.Limits{}),
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
+	defer cancel()
+	identity, err := proc.Identify(ctx)
+	if err == nil {
+		w.files, err = proc.MostFiles()
+	}
+	if err != nil || !identity.CanAssume {
+		w.kill()
+		return nil, err
+	}
+	return w, nil
+}
+
+// startWarm takes a runner out of the pool and makes it the stream's. Without one
+// it returns nil: then a runner is to be started. An error is one that a start
+// would have as well.
+func (s *Supervisor) startWarm(ctx context.Context, id string, opts options.Options, limits options.Limits) (*process.Process, *follower, error) {
+	if s.pool.empty() {
+		return nil, nil, nil
+	}
+	confinement, err := s.confinement(id, opts, limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := s.pool.take(confinement)
+	if w == nil {
+		return nil, nil, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
+	defer cancel()
+	if err := w.proc.Assume(limited, w.in, confinement, goLimits(limits)); err != nil {
+		w.kill()
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		s.pool.failed("a runner that was started ahead could not become a stream's: another is started", err)
+		return nil, nil, nil
+	}
+	s.pool.served()
+	s.rewatch(id, w.proc, w.followed.watches, limits)
+	s.telemetry.RunnerStarted(startWarm)
+	s.log.Debug("took a runner that was started ahead", zap.String("stream", id), zap.Int("pid", w.proc.PID()))
+	return w.proc, w.followed, nil
+}
+
+// startCold starts a runner for a stream.
+func (s *Supervisor) startCold(ctx context.Context, id string, opts options.Options, limits options.Limits) (*process.Process, *follower, error) {
+	if err := s.starts.Acquire(ctx, 1); err != nil {
+		return nil, nil, err
+	}
+	defer s.starts.Release(1)
+	confinement, err := s.confinement(id, opts, limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	proc, err := s.launcher.Start(ctx, confinement)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.telemetry.RunnerStarted(startCold)
+	return proc, s.follow(proc, id, limits), nil
+}
+
+// startRunner returns a runner for a stream, in its confinement.
+func (s *Supervisor) startRunner(ctx context.Context, id string, opts options.Options, limits options.Limits) (*process.Process, *follower, error) {
+	proc, followed, err := s.startWarm(ctx, id, opts, limits)
+	if proc != nil || err != nil {
+		return proc, followed, err
+	}
+	return s.startCold(ctx, id, opts, limits)
+}
