@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -45,8 +44,9 @@ type pool struct {
 	retry    time.Time
 	// each is what one takes, in bytes.
 	each int64
-	// useless is the binary that knows nothing of being started ahead.
-	useless program
+	// useless are the files, with a binary that knows nothing of being started
+	// ahead.
+	useless string
 }
 
 // warmRunner is a runner that is nobody's yet.
@@ -56,7 +56,8 @@ type warmRunner struct {
 	// in is what it was started in, with so many files at most.
 	in    process.Confinement
 	files uint64
-	of    program
+	// of are the files of the host that it was started with.
+	of string
 	// taken is closed when it leaves the pool.
 	taken chan struct{}
 }
@@ -98,31 +99,34 @@ func (p *pool) nudge() {
 // look ends what is of no use, starts a runner if one is missing and nobody is in
 // its way, and says how long nothing else will have to be done.
 func (p *pool) look(ctx context.Context) time.Duration {
-	binary := p.s.program()
-	p.end(p.drop(func(w *warmRunner) bool { return !w.alive() || w.of != binary }))
-	size := p.size(ctx)
-	p.end(p.surplus(size))
-
+	host := p.s.hostFiles()
+	p.end(p.drop(func(w *warmRunner) bool { return w.of != host }))
 	p.mu.Lock()
-	missing := len(p.warm) < size && p.useless != binary
 	wait := max(time.Until(p.lastBusy.Add(quiet)), time.Until(p.retry))
 	free := p.busy == 0
 	p.mu.Unlock()
 	switch {
-	case !missing || !free:
-		// Whoever ends to be in the way says so.
-		return patrol
+	case !free:
+		return patrol // Whoever is in the way nudges when it is not any more.
 	case wait > 0:
 		return wait
 	}
-	w, err := p.s.startAhead(ctx, binary)
+	size := p.size(ctx)
+	p.end(p.surplus(size))
+	p.mu.Lock()
+	missing := len(p.warm) < size && p.useless != host
+	p.mu.Unlock()
+	if !missing {
+		return patrol
+	}
+	w, err := p.s.startAhead(ctx, host)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		p.failed("a runner cannot be started ahead: streams are started without", err)
 	case w == nil:
 		p.mu.Lock()
-		p.useless = binary
+		p.useless = host
 		p.mu.Unlock()
 		p.s.log.Info("the runner's binary cannot be started ahead, since it is of an older version")
 	default:
@@ -175,11 +179,11 @@ func (p *pool) add(ctx context.Context, w *warmRunner) {
 // take returns a runner that can become what the confinement says; nil when there
 // is none. It is the caller's from then on.
 func (p *pool) take(c process.Confinement) *warmRunner {
-	binary := p.s.program()
+	host := p.s.hostFiles()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, w := range p.warm {
-		if w.alive() && w.of == binary && process.Fits(w.in, c, w.files) {
+		if w.alive() && w.of == host && process.Fits(w.in, c, w.files) {
 			p.warm = slices.Delete(p.warm, i, i+1)
 			close(w.taken)
 			p.count()
@@ -291,26 +295,4 @@ func (w *warmRunner) alive() bool {
 func (w *warmRunner) kill() {
 	w.followed.unwatch()
 	w.proc.Kill()
-}
-
-// program tells the binaries that runners are started by from others that were
-// put in their place.
-type program [2]fileState
-
-type fileState struct {
-	bytes, changed int64
-	device, inode  uint64
-}
-
-// program is what is on the disk now.
-func (s *Supervisor) program() program {
-	var out program
-	for i, path := range []string{s.launcher.Binary(), s.confiner.launcher} {
-		// What cannot be read is no binary, and the start says so.
-		if info, err := os.Stat(path); err == nil {
-			out[i] = fileState{bytes: info.Size(), changed: info.ModTime().UnixNano()}
-			out[i].device, out[i].inode = inodeOf(info)
-		}
-	}
-	return out
 }

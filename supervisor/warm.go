@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"go.uber.org/zap"
 
 	"penstock/supervisor/options"
 	"penstock/supervisor/process"
+	"penstock/supervisor/sandbox"
 )
 
 // How a runner was started, for metrics.
@@ -19,12 +22,29 @@ const (
 	startCold = "cold"
 )
 
-// inodeOf is what the system knows a file by.
-func inodeOf(info os.FileInfo) (device, inode uint64) {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Dev), stat.Ino
+// hostFiles tells the binaries that a runner is started by, and the files of the
+// host that it shows its stream, from others that were put in their place: a
+// runner that was started before sees the old ones.
+func (s *Supervisor) hostFiles() string {
+	var text strings.Builder
+	binaries := []string{s.launcher.Binary(), s.confiner.launcher}
+	for i, path := range slices.Concat(binaries, s.confiner.cfg.AllowExec, sandbox.HostFiles()) {
+		info, err := os.Stat(path)
+		if err != nil {
+			// What cannot be had is as good as nothing, and the start says so.
+			text.WriteString("-\n")
+			continue
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			fmt.Fprint(&text, stat.Dev, " ", stat.Ino)
+		}
+		if i < len(binaries) {
+			// One that was written over is executed as it is now.
+			fmt.Fprint(&text, " ", info.Size(), " ", info.ModTime().UnixNano())
+		}
+		text.WriteByte('\n')
 	}
-	return 0, 0
+	return text.String()
 }
 
 // nobodys is the confinement of a runner that is started ahead.
@@ -45,7 +65,7 @@ func (s *Supervisor) nobodys() (process.Confinement, error) {
 
 // startAhead starts a runner for nobody yet; nil when the runner's binary is too
 // old for that.
-func (s *Supervisor) startAhead(ctx context.Context, of program) (_ *warmRunner, retErr error) {
+func (s *Supervisor) startAhead(ctx context.Context, of string) (_ *warmRunner, retErr error) {
 	confinement, err := s.nobodys()
 	if err != nil {
 		return nil, err

@@ -30,6 +30,10 @@ var environmentFiles = []string{
 	"/etc/localtime", "/usr/share/zoneinfo",
 }
 
+// HostFiles are the files and folders of the host that a private root may show,
+// and that are other ones when somebody has put others in their place.
+func HostFiles() []string { return slices.Concat(environmentFiles, libraries) }
+
 // devices that may be read, and those of them that may be written.
 var (
 	devices  = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}

@@ -27,6 +27,9 @@ func Assign(int, Assignment) error { return ErrUnsupported }
 // CheckAssigned says whether a program has become that user.
 func CheckAssigned(int, uint32, uint32) error { return ErrUnsupported }
 
+// HostFiles are none: there is no private root.
+func HostFiles() []string { return nil }
+
 // Supported tells whether this system has the sandbox at all.
 func Supported() bool { return false }
 
