@@ -14,9 +14,40 @@ import (
 // canAssume says that a supervisor may start this runner ahead.
 const canAssume = true
 
+// noRoot are the flags of PR_SET_SECUREBITS (linux/securebits.h) that take from
+// root's user id what is special about it, locked.
+const noRoot = 1<<0 | 1<<1
+
+// giveUpRoot takes from all threads what a change of user leaves them: the
+// bounding set and the special meaning of root. Under no_new_privs neither has a
+// consequence; but a runner that was started for its stream has neither. The
+// change itself takes the capabilities.
+func giveUpRoot() error {
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("reading the securebits: %w", err)
+	}
+	for _, call := range [][2]uintptr{
+		{unix.PR_SET_SECUREBITS, uintptr(bits) | noRoot},
+		{unix.PR_CAPBSET_DROP, unix.CAP_SETGID}, {unix.PR_CAPBSET_DROP, unix.CAP_SETUID}, {unix.PR_CAPBSET_DROP, unix.CAP_SETPCAP},
+	} {
+		_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, call[0], call[1], 0, 0, 0, 0)
+		if errno == unix.ENOTSUP {
+			return nil // Go does not do this in a program with C in it.
+		}
+		if errno != 0 {
+			return fmt.Errorf("giving up what is root's: prctl %d: %w", call[0], errno)
+		}
+	}
+	return nil
+}
+
 // become changes the user and group of all threads, for good: from root's, the
 // kernel takes all capabilities along.
 func become(user rpc.User) error {
+	if err := giveUpRoot(); err != nil {
+		return err
+	}
 	if err := syscall.Setresgid(int(user.GID), int(user.GID), int(user.GID)); err != nil {
 		return fmt.Errorf("becoming group %d: %w", user.GID, err)
 	}

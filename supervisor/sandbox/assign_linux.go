@@ -152,9 +152,9 @@ func (r newRoot) write(name, text string) error {
 
 // CheckAssigned says whether every thread of a program that was started for
 // nobody yet has become that user, and has nothing left but that: no other user
-// or group, no capability, no way to get one. Of the capabilities to change the
-// user the bounding set is not cleared, which takes one that the program never
-// had; under no_new_privs the set is of no consequence.
+// or group, no capability, no way to get one. A Go program with C in it cannot
+// clear the bounding set of all its threads, and so may keep there what it was
+// started with; under no_new_privs the set is of no consequence.
 func CheckAssigned(pid int, uid, gid uint32) error {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	threads, err := os.ReadDir(dir)

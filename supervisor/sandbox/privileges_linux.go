@@ -18,17 +18,18 @@ const securebits = 1<<0 | 1<<1 | // NOROOT, locked
 	1<<5 | // KEEP_CAPS locked as off, for the same reason
 	1<<6 | 1<<7 // NO_CAP_AMBIENT_RAISE, locked
 
-// noRoot are those of the securebits that would take the two capabilities from
+// noRoot are those of the securebits that would take the capabilities from
 // a program for nobody yet when it is executed.
 const noRoot = 1<<0 | 1<<1
 
-// changeUser are the capabilities of a program for nobody yet. It loses both by
-// using them: no user but root keeps any.
-var changeUser = []uint{unix.CAP_SETGID, unix.CAP_SETUID}
+// changeUser are the capabilities of a program for nobody yet: to become another
+// user, and to clear the bounding set before. By the first it loses them all: no
+// user but root keeps any.
+var changeUser = []uint{unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP}
 
 // dropPrivileges takes every capability from the calling thread, and the way
 // back to them; with a Strict, its user and groups too. A program for nobody yet
-// keeps the two that it needs to become somebody. Only this thread is
+// keeps those that it needs to become somebody. Only this thread is
 // changed, and only this thread goes on to execute the program.
 func dropPrivileges(strict *Strict) error {
 	privileged, err := has(unix.CAP_SETPCAP)

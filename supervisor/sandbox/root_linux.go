@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -205,6 +206,17 @@ func (r newRoot) vacate(paths []string) ([]grant, error) {
 			if err := r.link(l); err != nil {
 				return nil, err
 			}
+		}
+		above, err := r.folder(filepath.Dir(found.path))
+		if err != nil {
+			return nil, err
+		}
+		// To be passed and not to be read: what will be mounted in it is granted by
+		// the same rule as the folder itself.
+		err = unix.Mkdirat(above, filepath.Base(found.path), 0o711)
+		_ = unix.Close(above)
+		if err != nil {
+			return nil, &fs.PathError{Op: "mkdir", Path: found.path, Err: err}
 		}
 		fd, err := r.folder(found.path)
 		if err != nil {
