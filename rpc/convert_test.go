@@ -120,7 +120,7 @@ func TestMetricsRoundTrip(t *testing.T) {
 
 func TestIdentityRoundTrip(t *testing.T) {
 	for _, phase := range []Phase{PhaseFresh, PhasePrepared, PhaseRunning, PhaseEnded, PhaseLeaving} {
-		want := Identity{StreamID: "s", Instance: "i", Version: "v", Phase: phase, PID: 1 << 30}
+		want := Identity{StreamID: "s", Instance: "i", Version: "v", Phase: phase, CanAssume: true, PID: 1 << 30}
 		assert.Equal(t, want, identityFromProto(identityToProto(want)))
 	}
 	assert.Equal(t, PhaseFresh, identityFromProto(&runnerpb.IdentifyResponse{}).Phase, "of a runner that does not say")
