@@ -84,7 +84,8 @@ func runAssigned(t *testing.T, cmd *exec.Cmd, plan Plan) (stdout, stderr string,
 	require.NoError(t, err)
 	text, err := io.ReadAll(out)
 	require.NoError(t, err)
-	return string(text), said.String(), cmd.Wait()
+	err = cmd.Wait()
+	return string(text), said.String(), err
 }
 
 // bitsOf are the bits of a set of capabilities of a process.
