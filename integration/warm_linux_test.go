@@ -250,7 +250,7 @@ func TestWarmDoesNotFit(t *testing.T) {
 	require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "f"), []byte("shared"), 0o644))
 	require.NoError(t, os.Chmod(folder, 0o755))
-	args := append(readerArgs, "--set", "isolation.read=["+folder+"]")
+	args := slices.Concat(readerArgs, []string{"--set", "isolation.read=[" + folder + "]"})
 	p, _ := startStrict(t, warmArgs(1, args...)...)
 	for id, config := range map[string]string{
 		"folders": "runtime: {sandbox: {read: [" + folder + "]}}\n" + readerYAML,

@@ -84,6 +84,9 @@ func (s *Supervisor) startAhead(ctx context.Context, of string) (_ *warmRunner, 
 	if err == nil {
 		w.files, err = proc.MostFiles()
 	}
+	if err == nil {
+		err = proc.ComeForward(confinement)
+	}
 	if err != nil || !identity.CanAssume {
 		w.kill()
 		return nil, err
@@ -108,7 +111,7 @@ func (s *Supervisor) startWarm(ctx context.Context, id string, opts options.Opti
 	}
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
-	if err := w.proc.Assume(limited, w.in, confinement, goLimits(limits)); err != nil {
+	if err := w.proc.Assume(limited, confinement, goLimits(limits)); err != nil {
 		w.kill()
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err

@@ -17,19 +17,16 @@ import (
 // errUnconfined means that a process is not what it was to become.
 var errUnconfined = errors.New("the runner has not become what it was told to")
 
-// Assume has a process that was started in from, for nobody yet, become what
-// Start would have started in c: its cgroup, its limits, its user and files, its
+// Assume has a process that was started for nobody yet, and has come forward,
+// become what Start would have started in c: its limits, its user and files, its
 // environment. limits are those of its Go runtime. Nothing of a config may have
 // been sent, and c must fit. What the kernel can vouch for is read back. After
 // any error the process is to be killed.
-func (p *Process) Assume(ctx context.Context, from, c Confinement, limits rpc.Limits) error {
-	if leaf := p.Leaf(); leaf != nil {
-		if err := leaf.Set(from.Limits, c.Limits); err != nil {
+func (p *Process) Assume(ctx context.Context, c Confinement, limits rpc.Limits) error {
+	if leaf := p.Leaf(); leaf != nil && c.Limits != (cgroup.Limits{}) {
+		if err := leaf.Set(cgroup.Limits{}, c.Limits); err != nil {
 			return err
 		}
-	}
-	if err := comeBack(p.PID()); err != nil {
-		return fmt.Errorf("giving process %d its priority: %w", p.PID(), err)
 	}
 	if c.Launcher == "" {
 		return nil
@@ -62,6 +59,21 @@ func (p *Process) Assume(ctx context.Context, from, c Confinement, limits rpc.Li
 	}
 	p.identity.UID = strict.UID
 	return p.checkListener()
+}
+
+// ComeForward gives a process that was started in the background the priority of
+// every other: it has started, and is to answer at once. from is what ForNobody
+// made. After an error the process is to be killed.
+func (p *Process) ComeForward(from Confinement) error {
+	if leaf := p.Leaf(); leaf != nil {
+		if err := leaf.Set(from.Limits, cgroup.Limits{}); err != nil {
+			return err
+		}
+	}
+	if err := comeBack(p.PID()); err != nil {
+		return fmt.Errorf("giving process %d its priority: %w", p.PID(), err)
+	}
+	return nil
 }
 
 // unassigned is the leaf's limits of a process that nobody has yet: none, but

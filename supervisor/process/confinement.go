@@ -26,7 +26,8 @@ type Confinement struct {
 	// makes none.
 	Hierarchy *cgroup.Hierarchy
 	Limits    cgroup.Limits
-	// Background has it start when nobody else needs the processors, until Assume.
+	// Background has it start when nobody else needs the processors, until
+	// ComeForward.
 	Background bool
 }
 
