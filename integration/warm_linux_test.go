@@ -138,9 +138,9 @@ func assertUnassigned(t *testing.T, p *penstock, pid int) {
 		if kernel == nil {
 			continue
 		}
-		const changeUser = "00000000000001c0" // CAP_SETGID, CAP_SETUID, CAP_SETPCAP
+		const changeUser, none = "00000000000000c0", "0000000000000000" // CAP_SETGID, CAP_SETUID
 		for set, want := range map[string]string{
-			"CapPrm": changeUser, "CapEff": changeUser, "CapBnd": changeUser, "CapInh": "0000000000000000", "CapAmb": "0000000000000000",
+			"CapPrm": changeUser, "CapEff": changeUser, "CapBnd": none, "CapInh": none, "CapAmb": none,
 		} {
 			assert.Equal(t, []string{want}, kernel[set], "%s of %s", set, task)
 		}

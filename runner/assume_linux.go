@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -18,11 +19,24 @@ const canAssume = true
 // root's user id what is special about it, locked.
 const noRoot = 1<<0 | 1<<1
 
-// giveUpRoot takes from all threads what a change of user leaves them: the
-// bounding set and the special meaning of root. Under no_new_privs neither has a
-// consequence; but a runner that was started for its stream has neither. The
-// change itself takes the capabilities.
+// changeUser are the capabilities that a runner keeps which is nobody's yet, and
+// with CAP_SETPCAP all that it was started with.
+const changeUser = 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID
+
+// giveUpRoot has a runner that was started for nobody yet give up, in all its
+// threads, what it was started with and need not have any more: the bounding set,
+// the special meaning of root, and the capability by which it does this. A runner
+// that was started for its stream has none of them either. Any other is left as it
+// is.
 func giveUpRoot() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var held [2]unix.CapUserData
+	if err := unix.Capget(&header, &held[0]); err != nil {
+		return fmt.Errorf("reading the capabilities: %w", err)
+	}
+	if held != [2]unix.CapUserData{{Effective: changeUser | 1<<unix.CAP_SETPCAP, Permitted: changeUser | 1<<unix.CAP_SETPCAP}} {
+		return nil
+	}
 	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
 	if err != nil {
 		return fmt.Errorf("reading the securebits: %w", err)
@@ -33,11 +47,18 @@ func giveUpRoot() error {
 	} {
 		_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, call[0], call[1], 0, 0, 0, 0)
 		if errno == unix.ENOTSUP {
-			return nil // Go does not do this in a program with C in it.
+			// Go does not do this in a program with C in it. The change of user
+			// takes the capabilities, and no_new_privs their use of the rest.
+			return nil
 		}
 		if errno != 0 {
 			return fmt.Errorf("giving up what is root's: prctl %d: %w", call[0], errno)
 		}
+	}
+	keep := [2]unix.CapUserData{{Effective: changeUser, Permitted: changeUser}}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&keep[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("giving up CAP_SETPCAP: %w", errno)
 	}
 	return nil
 }
@@ -45,9 +66,6 @@ func giveUpRoot() error {
 // become changes the user and group of all threads, for good: from root's, the
 // kernel takes all capabilities along.
 func become(user rpc.User) error {
-	if err := giveUpRoot(); err != nil {
-		return err
-	}
 	if err := syscall.Setresgid(int(user.GID), int(user.GID), int(user.GID)); err != nil {
 		return fmt.Errorf("becoming group %d: %w", user.GID, err)
 	}
