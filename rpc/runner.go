@@ -15,6 +15,10 @@ type Runner interface {
 	// Prepare lints and builds a config without running it. A config that is
 	// refused gives a *Rejection; anything else is a failure of the runner.
 	Prepare(ctx context.Context, req PrepareRequest) (Prepared, error)
+	// Rehearse has a runner that was started for nobody yet do ahead what needs
+	// nobody's config. From then on it keeps to the policy, and a Prepare with
+	// another one fails. It comes before Assume: later it fails with ErrPrepared.
+	Rehearse(ctx context.Context, policy ComponentPolicy) error
 	// Assume has a runner that was started for nobody yet become a stream's: what
 	// a process is otherwise started with. It comes before Prepare, and once: later
 	// it fails with ErrPrepared. After any error the runner is to be ended.
@@ -77,7 +81,7 @@ type Identity struct {
 	// Version is that of the runner's binary.
 	Version string
 	Phase   Phase
-	// CanAssume says that the runner knows Assume.
+	// CanAssume says that the runner knows Rehearse and Assume.
 	CanAssume bool
 	// PID is the process's id as the runner sees it, which tells others
 	// nothing: in a pid namespace of its own it is 1.

@@ -8,7 +8,16 @@ import (
 	"runtime/debug"
 
 	"penstock/rpc"
+	"penstock/runner/engine"
 )
+
+// Rehearse implements rpc.Runner.
+func (s *server) Rehearse(_ context.Context, policy rpc.ComponentPolicy) error {
+	if s.named.Load() != nil || s.assumed.Load() {
+		return rpc.ErrPrepared
+	}
+	return engine.Rehearse(policy)
+}
 
 // Assume implements rpc.Runner.
 func (s *server) Assume(_ context.Context, a rpc.Assignment) error {

@@ -129,13 +129,18 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if sp.fault != "" {
 		return nil, &InvalidError{sp.fault}
 	}
-	proc, followed, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
+	runner, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
-	identity, err := proc.Identify(limited)
+	proc, followed, version := runner.proc, runner.followed, runner.version
+	if version == "" {
+		var identity rpc.Identity
+		identity, err = proc.Identify(limited)
+		version = identity.Version
+	}
 	var layers sandbox.Layers
 	if err == nil && filepath.Dir(prepared.HTTPSocket) != proc.Dir() {
 		err = fmt.Errorf("it names the socket %s, which is not in its folder", prepared.HTTPSocket)
@@ -157,7 +162,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		httpSocket: prepared.HTTPSocket,
 		transport:  socketTransport(proc, prepared.HTTPSocket),
 		token:      req.Instance,
-		version:    identity.Version,
+		version:    version,
 		logLevel:   logLevel,
 		startedAt:  time.Now(),
 		generation: resources.generation,
@@ -184,24 +189,25 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts op
 // startPrepared takes or starts a runner, in its confinement, and calls Prepare on
 // it. On an error there is no runner left: one that has seen a config is never
 // another's.
-func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*process.Process, *follower, rpc.Prepared, error) {
+func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*started, rpc.Prepared, error) {
 	// Until what an earlier supervisor left has ended: two runners of a stream
 	// would take each other's input.
 	select {
 	case <-s.cleared:
 	case <-ctx.Done():
-		return nil, nil, rpc.Prepared{}, ctx.Err()
+		return nil, rpc.Prepared{}, ctx.Err()
 	}
 	defer s.pool.begin()()
-	proc, followed, err := s.startRunner(ctx, req.StreamID, opts, limits)
+	runner, err := s.startRunner(ctx, req.StreamID, opts, limits)
 	if err != nil {
-		return nil, nil, rpc.Prepared{}, err
+		return nil, rpc.Prepared{}, err
 	}
+	proc, followed := runner.proc, runner.followed
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
 	defer cancel()
 	prepared, err := proc.Prepare(limited, req)
 	if err == nil {
-		return proc, followed, prepared, nil
+		return runner, prepared, nil
 	}
 
 	var rejection *rpc.Rejection
@@ -218,7 +224,7 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, 
 	}
 	followed.unwatch()
 	proc.Kill()
-	return nil, nil, rpc.Prepared{}, err
+	return nil, rpc.Prepared{}, err
 }
 
 // explain turns a runner's refusal into the error of this package, with

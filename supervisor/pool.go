@@ -51,8 +51,7 @@ type pool struct {
 
 // warmRunner is a runner that is nobody's yet.
 type warmRunner struct {
-	proc     *process.Process
-	followed *follower
+	started
 	// in is what it was started in, with so many files at most.
 	in    process.Confinement
 	files uint64

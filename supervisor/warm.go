@@ -75,8 +75,8 @@ func (s *Supervisor) startAhead(ctx context.Context, of string) (_ *warmRunner, 
 		return nil, err
 	}
 	w := &warmRunner{
-		proc: proc, in: confinement, of: of, taken: make(chan struct{}),
-		followed: s.follow(proc, "", options.Limits{}),
+		started: started{proc: proc, followed: s.follow(proc, "", options.Limits{})},
+		in:      confinement, of: of, taken: make(chan struct{}),
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
@@ -84,71 +84,84 @@ func (s *Supervisor) startAhead(ctx context.Context, of string) (_ *warmRunner, 
 	if err == nil {
 		w.files, err = proc.MostFiles()
 	}
-	if err == nil {
+	if err != nil || !identity.CanAssume {
+		w.kill()
+		return nil, err
+	}
+	w.version = identity.Version
+	if err = proc.Rehearse(ctx, s.confiner.policies); err == nil {
 		err = proc.ComeForward(confinement)
 	}
-	if err != nil || !identity.CanAssume {
+	if err != nil {
 		w.kill()
 		return nil, err
 	}
 	return w, nil
 }
 
+// started is a runner that has seen no config.
+type started struct {
+	proc     *process.Process
+	followed *follower
+	// version is that of its binary, if it has told already.
+	version string
+}
+
 // startWarm takes a runner out of the pool and makes it the stream's. Without one
 // it returns nil: then a runner is to be started. An error is one that a start
 // would have as well.
-func (s *Supervisor) startWarm(ctx context.Context, id string, opts options.Options, limits options.Limits) (*process.Process, *follower, error) {
+func (s *Supervisor) startWarm(ctx context.Context, id string, opts options.Options, limits options.Limits) (*started, error) {
 	if s.pool.empty() {
-		return nil, nil, nil
+		return nil, nil
 	}
 	confinement, err := s.confinement(id, opts, limits)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	w := s.pool.take(confinement)
 	if w == nil {
-		return nil, nil, nil
+		return nil, nil
 	}
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
 	if err := w.proc.Assume(limited, confinement, goLimits(limits)); err != nil {
 		w.kill()
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		s.pool.failed("a runner that was started ahead could not become a stream's: another is started", err)
-		return nil, nil, nil
+		return nil, nil
 	}
 	s.pool.served()
 	s.rewatch(id, w.proc, w.followed.watches, limits)
 	s.telemetry.RunnerStarted(startWarm)
 	s.log.Debug("took a runner that was started ahead", zap.String("stream", id), zap.Int("pid", w.proc.PID()))
-	return w.proc, w.followed, nil
+	return &w.started, nil
 }
 
 // startCold starts a runner for a stream.
-func (s *Supervisor) startCold(ctx context.Context, id string, opts options.Options, limits options.Limits) (*process.Process, *follower, error) {
+func (s *Supervisor) startCold(ctx context.Context, id string, opts options.Options, limits options.Limits) (*started, error) {
 	if err := s.starts.Acquire(ctx, 1); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer s.starts.Release(1)
 	confinement, err := s.confinement(id, opts, limits)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	proc, err := s.launcher.Start(ctx, confinement)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s.telemetry.RunnerStarted(startCold)
-	return proc, s.follow(proc, id, limits), nil
+	return &started{proc: proc, followed: s.follow(proc, id, limits)}, nil
 }
 
 // startRunner returns a runner for a stream, in its confinement.
-func (s *Supervisor) startRunner(ctx context.Context, id string, opts options.Options, limits options.Limits) (*process.Process, *follower, error) {
-	proc, followed, err := s.startWarm(ctx, id, opts, limits)
-	if proc != nil || err != nil {
-		return proc, followed, err
+func (s *Supervisor) startRunner(ctx context.Context, id string, opts options.Options, limits options.Limits) (*started, error) {
+	runner, err := s.startWarm(ctx, id, opts, limits)
+	if runner != nil || err != nil {
+		return runner, err
 	}
 	return s.startCold(ctx, id, opts, limits)
 }

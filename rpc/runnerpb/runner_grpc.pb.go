@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	RunnerService_Prepare_FullMethodName     = "/penstock.runner.v1.RunnerService/Prepare"
+	RunnerService_Rehearse_FullMethodName    = "/penstock.runner.v1.RunnerService/Rehearse"
 	RunnerService_Assume_FullMethodName      = "/penstock.runner.v1.RunnerService/Assume"
 	RunnerService_Run_FullMethodName         = "/penstock.runner.v1.RunnerService/Run"
 	RunnerService_Stop_FullMethodName        = "/penstock.runner.v1.RunnerService/Stop"
@@ -41,6 +42,9 @@ const (
 type RunnerServiceClient interface {
 	// Prepare lints and builds a config without running it.
 	Prepare(ctx context.Context, in *PrepareRequest, opts ...grpc.CallOption) (*PrepareResponse, error)
+	// Rehearse has a runner that was started for nobody yet do what needs nobody's
+	// config: it keeps to the policy that Prepare will name.
+	Rehearse(ctx context.Context, in *RehearseRequest, opts ...grpc.CallOption) (*RehearseResponse, error)
 	// Assume has a runner that was started for nobody yet become a stream's: it
 	// comes before Prepare, once.
 	Assume(ctx context.Context, in *AssumeRequest, opts ...grpc.CallOption) (*AssumeResponse, error)
@@ -75,6 +79,16 @@ func (c *runnerServiceClient) Prepare(ctx context.Context, in *PrepareRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PrepareResponse)
 	err := c.cc.Invoke(ctx, RunnerService_Prepare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runnerServiceClient) Rehearse(ctx context.Context, in *RehearseRequest, opts ...grpc.CallOption) (*RehearseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RehearseResponse)
+	err := c.cc.Invoke(ctx, RunnerService_Rehearse_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +200,9 @@ func (c *runnerServiceClient) SetLimits(ctx context.Context, in *SetLimitsReques
 type RunnerServiceServer interface {
 	// Prepare lints and builds a config without running it.
 	Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error)
+	// Rehearse has a runner that was started for nobody yet do what needs nobody's
+	// config: it keeps to the policy that Prepare will name.
+	Rehearse(context.Context, *RehearseRequest) (*RehearseResponse, error)
 	// Assume has a runner that was started for nobody yet become a stream's: it
 	// comes before Prepare, once.
 	Assume(context.Context, *AssumeRequest) (*AssumeResponse, error)
@@ -218,6 +235,9 @@ type UnimplementedRunnerServiceServer struct{}
 
 func (UnimplementedRunnerServiceServer) Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prepare not implemented")
+}
+func (UnimplementedRunnerServiceServer) Rehearse(context.Context, *RehearseRequest) (*RehearseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rehearse not implemented")
 }
 func (UnimplementedRunnerServiceServer) Assume(context.Context, *AssumeRequest) (*AssumeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Assume not implemented")
@@ -281,6 +301,24 @@ func _RunnerService_Prepare_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RunnerServiceServer).Prepare(ctx, req.(*PrepareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunnerService_Rehearse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RehearseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).Rehearse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_Rehearse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).Rehearse(ctx, req.(*RehearseRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -450,6 +488,10 @@ var RunnerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Prepare",
 			Handler:    _RunnerService_Prepare_Handler,
+		},
+		{
+			MethodName: "Rehearse",
+			Handler:    _RunnerService_Rehearse_Handler,
 		},
 		{
 			MethodName: "Assume",
