@@ -58,6 +58,26 @@ func TestAssumeComesFirst(t *testing.T) {
 	require.ErrorIs(t, p.Assume(ctx, rpc.Assignment{WorkDir: t.TempDir()}), rpc.ErrPrepared)
 }
 
+// TestRehearse: a runner that keeps to a policy runs nothing under another one, and
+// rehearses once.
+func TestRehearse(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range map[string]struct{ rehearsed, prepared rpc.ComponentPolicy }{
+		"less":    {rpc.ComponentPolicy{}, strict},
+		"more":    {strict, rpc.ComponentPolicy{}},
+		"another": {deny(rpc.ClassInputs, "generate"), deny(rpc.ClassInputs, "file")},
+	} {
+		p := start(t)
+		require.NoError(t, p.Rehearse(ctx, c.rehearsed), name)
+		require.ErrorContains(t, p.Rehearse(ctx, c.rehearsed), "made ready", name)
+		_, err := p.Prepare(ctx, rpc.PrepareRequest{StreamID: "s", Config: []byte(idle), Policy: c.prepared})
+		require.ErrorContains(t, err, "the runner was made ready for another component policy", name)
+	}
+	p := start(t)
+	require.NoError(t, p.Assume(ctx, rpc.Assignment{}))
+	require.ErrorIs(t, p.Rehearse(ctx, strict), rpc.ErrPrepared, "it is somebody's")
+}
+
 // TestAbandoned: a runner that had a supervisor and has no stream does not wait
 // for another for long; one that has a stream waits as long as it was told.
 func TestAbandoned(t *testing.T) {
