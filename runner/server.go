@@ -142,9 +142,7 @@ func (s *server) Run(context.Context) error {
 
 // trim ends what was only good for the start.
 func trim() {
-	if os.Getenv("GOGC") == rpc.StartGOGC {
-		debug.SetGCPercent(100)
-	}
+	adaptCollector()
 	debug.FreeOSMemory()
 }
 
