@@ -15,7 +15,7 @@ const (
 	// which spares the other side to make chunks of it.
 	flushAt = 4 << 20
 	// pieceSize is how much of a body goes out at once.
-	pieceSize = 64 << 10
+	pieceSize = 128 << 10
 )
 
 // answer is what a handler writes to. It does what Go's server does, as far as
@@ -177,7 +177,9 @@ func (a *answer) piece(text []byte, last bool) {
 		return
 	}
 	if a.sent {
-		a.err = a.call.conn.out.sendPiece(a.call.id, text, last)
+		piece := room(headerSize + len(text))
+		copy(piece.bytes[headerSize:], text)
+		a.err = a.call.conn.out.sendPiece(a.call.id, piece, len(text), last)
 	} else {
 		a.err = a.sendHead(text, last)
 	}

@@ -188,23 +188,26 @@ func (c *Call) WriteTo(w io.Writer) (total int64, err error) {
 // returns when all was sent, the context ends or the connection breaks; and
 // with the reader's error when that fails, after which the call has to be ended.
 func (c *Call) WriteBody(ctx context.Context, body io.Reader) error {
-	memory := room(MaxPiece)
-	defer memory.giveBack()
 	conn, id := c.conn, c.id
 	for {
-		n, err := readSome(body, memory.bytes[:MaxPiece])
+		piece := room(headerSize + MaxPiece)
+		n, err := readSome(body, piece.bytes[headerSize:headerSize+MaxPiece])
 		last := errors.Is(err, io.EOF)
-		if err != nil && !last {
+		if err == nil || last {
+			select {
+			case <-c.credit:
+				err = nil
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-conn.broken:
+				err = ErrLost
+			}
+		}
+		if err != nil {
+			piece.giveBack()
 			return err
 		}
-		select {
-		case <-c.credit:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-conn.broken:
-			return ErrLost
-		}
-		if err := conn.out.sendPiece(id, memory.bytes[:n], last); err != nil {
+		if err := conn.out.sendPiece(id, piece, n, last); err != nil {
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
 		if last {
