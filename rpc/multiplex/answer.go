@@ -2,7 +2,9 @@ package multiplex
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"strconv"
 
@@ -57,7 +59,7 @@ func (a *answer) WriteHeader(status int) {
 	for name, values := range a.header {
 		switch {
 		case name == "Content-Length":
-			if n, err := strconv.ParseInt(values[0], 10, 64); err == nil && n >= 0 {
+			if n, err := strconv.ParseInt(a.header.Get(name), 10, 64); err == nil && n >= 0 {
 				a.length = n
 			}
 			continue
@@ -128,6 +130,9 @@ func (a *answer) end(well bool) {
 		return
 	}
 	a.piece(true)
+	if errors.Is(a.err, errHeaders) {
+		log.Printf("http: answering %s: %v", a.call.request.RemoteAddr, a.err)
+	}
 	if a.err != nil {
 		_ = a.call.conn.out.signal(kindCancel, a.call.id)
 	}
@@ -148,6 +153,9 @@ func (a *answer) piece(last bool) {
 	}
 	out := a.call.conn.out
 	if a.sent {
+		if a.silent {
+			a.text = nil
+		}
 		a.err = out.sendPiece(a.call.id, a.text, last)
 	} else {
 		a.err = a.sendHead(last)
@@ -162,7 +170,8 @@ var errHeaders = fmt.Errorf("the answer's headers are larger than %d bytes", max
 func (a *answer) sendHead(last bool) error {
 	length, text := a.length, a.text
 	if last && length < 0 && (!a.silent || len(text) > 0) {
-		length = int64(len(text))
+		// Of a body that is not sent, not all may have been kept.
+		length = a.written
 	}
 	buffer := room(smallBuffer)
 	defer buffer.giveBack()
