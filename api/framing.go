@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/net/http/httpguts"
 )
 
 // refusal is the answer to a request that no handler may see.
@@ -29,7 +30,7 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 	var encoding []byte
 	for name, value := range rawHeaders(h) {
 		switch {
-		case len(name) == 0 || bytes.ContainsAny(name, " \t") || bytes.ContainsAny(value, "\r\x00"):
+		case !validName(name), !validValue(value):
 			return &refusal{fiber.StatusBadRequest, "Error: the request's headers are not valid HTTP"}
 		case bytes.EqualFold(name, []byte(fiber.HeaderContentLength)):
 			lengths++
@@ -47,6 +48,26 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 		return &refusal{fiber.StatusBadRequest, "Error: the request must have one Host header"}
 	}
 	return nil
+}
+
+// validName and validValue are what Go's own server lets pass, which the
+// streams' handlers are made for.
+func validName(name []byte) bool {
+	for _, c := range name {
+		if !httpguts.IsTokenRune(rune(c)) {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+func validValue(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // rawHeaders yields the headers as they were sent, without the white space

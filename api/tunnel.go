@@ -91,7 +91,7 @@ func (s *Server) asRequest(ctx context.Context, c *fiber.Ctx) (*http.Request, er
 	}
 	target.Scheme, target.Host = "http", "runner"
 	r := &http.Request{
-		Method: strings.Clone(c.Method()), URL: target, Host: string(in.Host()),
+		Method: strings.Clone(c.Method()), URL: target, Host: hostOf(c),
 		Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}
 	connection := string(in.Peek(fiber.HeaderConnection))
