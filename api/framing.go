@@ -41,7 +41,7 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 		}
 	}
 	switch {
-	case lengths+encodings > 1, encodings == 1 && !bytes.EqualFold(encoding, []byte("chunked")):
+	case lengths+encodings > 1, encodings == 1 && (!h.IsHTTP11() || !bytes.EqualFold(encoding, []byte("chunked"))):
 		return &refusal{fiber.StatusBadRequest,
 			"Error: the request does not say clearly where its body ends: send one Content-Length or Transfer-Encoding: chunked"}
 	case hosts > 1, hosts == 0 && h.IsHTTP11():
