@@ -230,7 +230,7 @@ func TestEndCancelsTheHandler(t *testing.T) {
 // no harm.
 func TestAbort(t *testing.T) {
 	reads := make(chan error, 8)
-	client := runner(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	client := runner(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/fine" {
 			return
 		}

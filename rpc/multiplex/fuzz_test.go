@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,12 +76,13 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		ours, theirs := net.Pipe()
-		answered := make(chan struct{}, len(text)/headerSize+1)
+		var begun, ended atomic.Int64
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
 			serve(theirs, bufio.NewReader(theirs), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer func() { answered <- struct{}{} }()
+				begun.Add(1)
+				defer ended.Add(1)
 				if r.URL == nil || r.Header == nil || r.Body == nil {
 					panic("a request without what each has")
 				}
@@ -96,5 +98,6 @@ func FuzzRequest(f *testing.F) {
 		ours.Close()
 		<-served
 		<-drained
+		await(t, "the handlers to end", func() bool { return begun.Load() == ended.Load() })
 	})
 }
