@@ -15,6 +15,10 @@ type refusal struct {
 	text   string
 }
 
+// maxConnection is the longest Connection header, in bytes: every other header is
+// looked for in it.
+const maxConnection = 256
+
 // refuse looks at what the parser lets pass. Where a body ends must not be a
 // matter of opinion: a proxy in front may be of another, and then what is a
 // body to the one is a request to the other. The nil refusal is none.
@@ -32,6 +36,8 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 		switch {
 		case !validName(name), !validValue(value):
 			return &refusal{fiber.StatusBadRequest, "Error: the request's headers are not valid HTTP"}
+		case len(value) > maxConnection && bytes.EqualFold(name, []byte(fiber.HeaderConnection)):
+			return &refusal{fiber.StatusBadRequest, "Error: the request's Connection header is too long"}
 		case bytes.EqualFold(name, []byte(fiber.HeaderContentLength)):
 			lengths++
 		case bytes.EqualFold(name, []byte(fiber.HeaderTransferEncoding)):

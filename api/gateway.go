@@ -313,15 +313,18 @@ func (e *exchange) answer(c *fiber.Ctx) error {
 	if e.upload != nil {
 		e.upload.end()
 	}
-	out := c.Response()
-	out.SetStatusCode(head.Status)
-	out.Header.SetNoDefaultContentType(true)
 	connection := ""
 	for name, value := range head.Headers {
 		if isHeader(name, "Connection") {
 			connection += "," + string(value)
 		}
 	}
+	if len(connection) > maxConnection {
+		return fmt.Errorf("%w: the runner of stream %q answers with a Connection header of %d bytes", supervisor.ErrBroken, e.id, len(connection))
+	}
+	out := c.Response()
+	out.SetStatusCode(head.Status)
+	out.Header.SetNoDefaultContentType(true)
 	for name, value := range head.Headers {
 		// The server sets the date by itself.
 		if hopByHop(name) || isHeader(name, "Date") || isHeader(name, "Content-Length") || connection != "" && tokenIn(connection, name) {

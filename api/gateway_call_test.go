@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,6 +121,63 @@ func TestGatewaySendsAgain(t *testing.T) {
 	client.send([]string{"POST /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, "")
 	assert.Equal(t, http.StatusServiceUnavailable, client.receive("POST").StatusCode)
 	assert.EqualValues(t, sendAttempts, dials.Load())
+}
+
+// A stream's timeout bounds the way to another protocol as well, and not what
+// follows.
+func TestGatewayTunnelTimeout(t *testing.T) {
+	streams := behind(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/foo/never" {
+			<-r.Context().Done()
+			return
+		}
+		conn, buffered, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_, _ = io.Copy(conn, buffered)
+	})
+	streams.http = options.HTTP{Timeout: 100 * time.Millisecond}
+	addr := serve(t, testConfig(), streams)
+	client := dial(t, addr)
+	client.send([]string{"GET /foo/never HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: x"}, "")
+	got := client.receive("GET")
+	assert.Equal(t, http.StatusGatewayTimeout, got.StatusCode, got.text)
+	client.pings()
+
+	client = dial(t, addr)
+	client.send([]string{"GET /foo/ws HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: x"}, "")
+	resp, err := http.ReadResponse(client.reader, nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	for began := time.Now(); time.Since(began) < 3*streams.http.Timeout; {
+		_, err := io.WriteString(client, "x")
+		require.NoError(t, err)
+		_, err = client.reader.ReadByte()
+		require.NoError(t, err)
+	}
+	require.NoError(t, client.Close())
+	await(t, func() bool { return !streams.isHeld() }, "the end of the tunnel")
+}
+
+// A list of a thousand names is not looked for every header in.
+func TestGatewayLongConnection(t *testing.T) {
+	long := strings.Repeat("a,", maxConnection)
+	streams := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", long)
+		w.Header().Set("X-A", "b")
+	})
+	addr := serve(t, testConfig(), streams)
+	got := call(t, addr, "GET", "/foo/x", "")
+	assert.Equal(t, http.StatusBadGateway, got.StatusCode)
+	assert.Empty(t, got.Header.Get("X-A"))
+	client := dial(t, addr)
+	client.send([]string{"GET /foo/x HTTP/1.1", "Host: x", "Connection: " + long}, "")
+	assert.Equal(t, http.StatusBadRequest, client.receive("GET").StatusCode)
+	client.closed()
 }
 
 // The host that a whole URL names is the one that is told.
