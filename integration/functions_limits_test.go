@@ -292,3 +292,35 @@ func TestFunctionsOfARunnerThatHangs(t *testing.T) {
 		})
 	}
 }
+
+// A stream that dies as soon as it runs, again and again, answers its callers
+// before long, one way or another.
+func TestFunctionsOfACrashLoop(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t, quickStop...)
+	p.expect(t, 200, "POST", "/streams/a", `
+input:
+  broker:
+    inputs:
+      - http_server: {path: /post, allowed_verbs: [POST, PUT]}
+      - generate: {count: 1, interval: 1ms, mapping: 'root = "die"'}
+pipeline: {processors: [{switch: [{check: 'content() == "die"', processors: [{crash: deliberate}]}]}]}
+output: {sync_response: {}}
+`)
+	statuses := map[int]bool{}
+	for range 3 {
+		var calls []<-chan answer
+		for _, method := range []string{"POST", "PUT", "POST", "PUT"} {
+			calls = append(calls, background(t, p.client, request{Method: method, Path: "/a/post", Body: "x"}))
+		}
+		began := time.Now()
+		for _, call := range calls {
+			a := replied(t, call)
+			statuses[a.Status] = true
+			assert.Contains(t, []int{200, 502, 503}, a.Status, "%s", a)
+		}
+		assert.Less(t, time.Since(began), 8*time.Second)
+	}
+	assert.NotEqual(t, map[int]bool{200: true}, statuses, "the stream does not crash")
+	assert.Equal(t, 0, callsOf(t, p.client, "a"))
+}
