@@ -6,10 +6,13 @@ import (
 	"time"
 )
 
-// clientContext is a context that ends when the client goes. It begins to watch the
+// clientContext is a context that ends when the client goes, or at its deadline. It begins to watch the
 // client when it is first waited for, which most requests never are.
 type clientContext struct {
-	conn   net.Conn
+	conn net.Conn
+	// deadline ends it as well; zero for none.
+	deadline time.Time
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	client *clientWatch
@@ -18,7 +21,7 @@ type clientContext struct {
 var _ context.Context = (*clientContext)(nil)
 
 // Deadline implements context.Context.
-func (p *clientContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (p *clientContext) Deadline() (time.Time, bool) { return p.deadline, !p.deadline.IsZero() }
 
 // Value implements context.Context.
 func (p *clientContext) Value(any) any { return nil }
@@ -27,6 +30,9 @@ func (p *clientContext) Value(any) any { return nil }
 func (p *clientContext) Done() <-chan struct{} {
 	if p.ctx == nil {
 		p.ctx, p.cancel = context.WithCancel(context.Background())
+		if !p.deadline.IsZero() {
+			p.ctx, p.cancel = context.WithDeadline(context.Background(), p.deadline)
+		}
 		p.client = watchClient(p.conn, nil, false, p.cancel)
 	}
 	return p.ctx.Done()

@@ -85,7 +85,7 @@ func parseTarget(target string) (*url.URL, error) {
 func (s *Server) outgoing(c *fiber.Ctx, body *requestBody, memory []byte) (o multiplex.Outgoing, last bool, err error) {
 	in := &c.Request().Header
 	head := multiplex.RequestHead{
-		Method: in.Method(), URI: in.RequestURI(), Host: in.Host(),
+		Method: in.Method(), URI: in.RequestURI(), Host: []byte(hostOf(c)),
 		RemoteAddr: peerOf(c).text,
 	}
 	if !body.consumed() {
@@ -153,11 +153,23 @@ func (o origin) set(h http.Header) {
 	h.Set(fiber.HeaderXForwardedProto, o.proto)
 }
 
+// hostOf is the host that a request is for. What a whole URL names goes before
+// what the header does.
+func hostOf(c *fiber.Ctx) string {
+	in := &c.Request().Header
+	if target := in.RequestURI(); len(target) > 0 && target[0] != '/' {
+		if u, err := parseTarget(string(target)); err == nil && u.Host != "" {
+			return u.Host
+		}
+	}
+	return string(in.Host())
+}
+
 // forwardedFor tells it of a request. A proxy that is trusted is believed; of
 // what streams say of themselves, on the listener of their own, nothing is.
 func (s *Server) forwardedFor(c *fiber.Ctx) origin {
 	in := &c.Request().Header
-	o := origin{host: string(in.Host()), proto: "http"}
+	o := origin{host: hostOf(c), proto: "http"}
 	peer := peerOf(c)
 	o.client = peer.ip
 	if !peer.addr.IsValid() || c.App() == s.functions ||

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/net/http/httpguts"
 )
 
 // refusal is the answer to a request that no handler may see.
@@ -13,6 +14,10 @@ type refusal struct {
 	status int
 	text   string
 }
+
+// maxConnection is the longest Connection header, in bytes: every other header is
+// looked for in it.
+const maxConnection = 256
 
 // refuse looks at what the parser lets pass. Where a body ends must not be a
 // matter of opinion: a proxy in front may be of another, and then what is a
@@ -29,8 +34,10 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 	var encoding []byte
 	for name, value := range rawHeaders(h) {
 		switch {
-		case len(name) == 0 || bytes.ContainsAny(name, " \t") || bytes.ContainsAny(value, "\r\x00"):
+		case !validName(name), !validValue(value):
 			return &refusal{fiber.StatusBadRequest, "Error: the request's headers are not valid HTTP"}
+		case len(value) > maxConnection && bytes.EqualFold(name, []byte(fiber.HeaderConnection)):
+			return &refusal{fiber.StatusBadRequest, "Error: the request's Connection header is too long"}
 		case bytes.EqualFold(name, []byte(fiber.HeaderContentLength)):
 			lengths++
 		case bytes.EqualFold(name, []byte(fiber.HeaderTransferEncoding)):
@@ -40,13 +47,33 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 		}
 	}
 	switch {
-	case lengths+encodings > 1, encodings == 1 && !bytes.EqualFold(encoding, []byte("chunked")):
+	case lengths+encodings > 1, encodings == 1 && (!h.IsHTTP11() || !bytes.EqualFold(encoding, []byte("chunked"))):
 		return &refusal{fiber.StatusBadRequest,
 			"Error: the request does not say clearly where its body ends: send one Content-Length or Transfer-Encoding: chunked"}
 	case hosts > 1, hosts == 0 && h.IsHTTP11():
 		return &refusal{fiber.StatusBadRequest, "Error: the request must have one Host header"}
 	}
 	return nil
+}
+
+// validName and validValue are what Go's own server lets pass, which the
+// streams' handlers are made for.
+func validName(name []byte) bool {
+	for _, c := range name {
+		if !httpguts.IsTokenRune(rune(c)) {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+func validValue(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // rawHeaders yields the headers as they were sent, without the white space

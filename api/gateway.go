@@ -24,6 +24,8 @@ const (
 	// sendAttempts is how often a request is sent that no runner has received,
 	// or that may be sent twice.
 	sendAttempts = 3
+	// sendTime is how long a request is tried for.
+	sendTime = 5 * time.Second
 )
 
 // gateway forwards a request to the stream that serves its path.
@@ -71,7 +73,7 @@ type exchange struct {
 // forward sends a request to a stream and passes its answer on.
 func (s *Server) forward(c *fiber.Ctx, id, path string) error {
 	e := &exchange{server: s, id: id, body: bodyOf(c), arrived: time.Now()}
-	if path == "/"+id+"/ready" && reads(c) {
+	if path == "/"+id+"/ready" {
 		e.probe, e.deadline = true, e.arrived.Add(readyTime)
 	}
 	memory := requestMemory.Get().(*[]byte)
@@ -85,15 +87,25 @@ func (s *Server) forward(c *fiber.Ctx, id, path string) error {
 	if err != nil {
 		return err
 	}
+	lost := false
 	for attempt := 1; ; attempt++ {
 		err := e.attempt(c, &request, last)
 		if err == nil {
 			return nil
 		}
+		again := false
+		switch {
+		case errors.Is(err, errNotSent):
+			again = true
+			if attempt > 1 {
+				// It is gone, which is known in a moment.
+				e.function.WhyLost()
+			}
+		case isLost(err):
+			again, lost = !lost && last && repeatable(c), true
+		}
 		e.end()
-		var lost *lostError
-		again := errors.Is(err, errNotSent) || errors.As(err, &lost) && last && repeatable(c)
-		if !again || attempt == sendAttempts || s.life.Err() != nil || lost != nil && attempt > 1 {
+		if !again || attempt == sendAttempts || s.life.Err() != nil || e.probe || time.Since(e.arrived) > sendTime {
 			return s.failed(c, e, err)
 		}
 	}
@@ -107,6 +119,11 @@ type lostError struct{ cause error }
 
 func (e *lostError) Error() string { return e.cause.Error() }
 func (e *lostError) Unwrap() error { return e.cause }
+
+func isLost(err error) bool {
+	var lost *lostError
+	return errors.As(err, &lost)
+}
 
 // repeatable says that a request may be carried out twice.
 func repeatable(c *fiber.Ctx) bool {
@@ -126,15 +143,11 @@ func (e *exchange) attempt(c *fiber.Ctx, request *multiplex.Outgoing, last bool)
 	if limit := e.function.HTTP.Timeout; limit > 0 && (e.deadline.IsZero() || e.arrived.Add(limit).Before(e.deadline)) {
 		e.deadline = e.arrived.Add(limit)
 	}
-	call, err := e.function.Calls.Start(context.Background(), request, last)
-	if err != nil {
-		// It is leaving, or dying, and the next one will do: but not before that is
-		// known to everybody.
-		return fmt.Errorf("%w: %w: the runner of stream %q %s: %w", supervisor.ErrUnavailable, errNotSent, e.id, e.function.WhyLost(), err)
+	if err := e.start(c, request, last); err != nil {
+		return err
 	}
-	e.call = call
 	if !last {
-		e.upload = begin(call, e.body)
+		e.upload = begin(e.call, e.body)
 	}
 	if err := e.await(c); err != nil {
 		return err
@@ -142,17 +155,36 @@ func (e *exchange) attempt(c *fiber.Ctx, request *multiplex.Outgoing, last bool)
 	return e.answer(c)
 }
 
+// start sends the request. An error means that no runner has received it.
+func (e *exchange) start(c *fiber.Ctx, request *multiplex.Outgoing, last bool) error {
+	p := &clientContext{conn: c.Context().Conn(), deadline: e.deadline}
+	call, err := e.function.Calls.Start(p, request, last)
+	gone := p.over()
+	switch {
+	case err == nil:
+		e.call = call
+		return nil
+	case gone:
+		return errClientGone
+	case e.late():
+		return e.timeout()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: the runner of stream %q takes no calls: it hangs", supervisor.ErrUnavailable, e.id)
+	}
+	return fmt.Errorf("%w: %w: the runner of stream %q cannot be reached: %w", supervisor.ErrUnavailable, errNotSent, e.id, err)
+}
+
+// late says that the answer should have begun by now.
+func (e *exchange) late() bool { return !e.deadline.IsZero() && !time.Now().Before(e.deadline) }
+
+func (e *exchange) timeout() error {
+	return fmt.Errorf("%w: stream %q has not answered within %s", supervisor.ErrTimeout, e.id, e.deadline.Sub(e.arrived).Round(time.Millisecond))
+}
+
 // find waits for the stream to take the call, for as long as the client does.
 func (e *exchange) find(c *fiber.Ctx) error {
-	if e.probe {
-		function, err := e.server.streams.Probe(e.id)
-		if err == nil {
-			e.function = function
-		}
-		return err
-	}
 	p := &clientContext{conn: c.Context().Conn()}
-	function, err := e.server.streams.Function(p, e.id, c.Method())
+	function, err := e.server.streams.Function(p, e.id, supervisor.Call{Method: c.Method(), Arrived: e.arrived, Probe: e.probe})
 	if err == nil {
 		e.function = function
 	}
@@ -170,6 +202,9 @@ func (e *exchange) await(c *fiber.Ctx) error {
 		// It may be a stream that has nothing to send yet.
 		after = watchReadsAfter
 	}
+	if !e.deadline.IsZero() {
+		after = min(after, time.Until(e.deadline))
+	}
 	timer := takeTimer(after)
 	defer timer.giveBack()
 	watching := false
@@ -186,8 +221,8 @@ func (e *exchange) await(c *fiber.Ctx) error {
 			return supervisor.ErrClosed
 		case multiplex.Ticked:
 		}
-		if !e.deadline.IsZero() && !time.Now().Before(e.deadline) {
-			return fmt.Errorf("%w: stream %q has not answered within %s", supervisor.ErrTimeout, e.id, e.deadline.Sub(e.arrived).Round(time.Millisecond))
+		if e.late() {
+			return e.timeout()
 		}
 		if !watching {
 			watching = true
@@ -276,21 +311,27 @@ func (s *Server) noFunction(c *fiber.Ctx, e *exchange, err error) error {
 // all of it was sent, or could not be.
 func (e *exchange) answer(c *fiber.Ctx) error {
 	head, piece, whole, err := e.call.Head()
-	if err != nil {
+	switch {
+	case errors.Is(err, multiplex.ErrAborted):
 		return err
+	case err != nil:
+		return fmt.Errorf("%w: the runner of stream %q: %w", supervisor.ErrBroken, e.id, err)
 	}
 	if e.upload != nil {
 		e.upload.end()
 	}
-	out := c.Response()
-	out.SetStatusCode(head.Status)
-	out.Header.SetNoDefaultContentType(true)
 	connection := ""
 	for name, value := range head.Headers {
 		if isHeader(name, "Connection") {
 			connection += "," + string(value)
 		}
 	}
+	if len(connection) > maxConnection {
+		return fmt.Errorf("%w: the runner of stream %q answers with a Connection header of %d bytes", supervisor.ErrBroken, e.id, len(connection))
+	}
+	out := c.Response()
+	out.SetStatusCode(head.Status)
+	out.Header.SetNoDefaultContentType(true)
 	for name, value := range head.Headers {
 		// The server sets the date by itself.
 		if hopByHop(name) || isHeader(name, "Date") || isHeader(name, "Content-Length") || connection != "" && tokenIn(connection, name) {

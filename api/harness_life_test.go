@@ -141,7 +141,7 @@ func (r *recorder) Metrics() http.Handler {
 
 func (r *recorder) RunnerVersion() string { return "1.2.4" }
 
-func (r *recorder) Function(ctx context.Context, _, method string) (supervisor.Function, error) {
+func (r *recorder) Function(ctx context.Context, _ string, call supervisor.Call) (supervisor.Function, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if replacing := r.replacing; replacing != nil {
@@ -163,7 +163,7 @@ func (r *recorder) Function(ctx context.Context, _, method string) (supervisor.F
 		return supervisor.Function{}, r.err
 	}
 	r.held++
-	r.did = "function " + method
+	r.did = "function " + call.Method
 	released := false
 	return supervisor.Function{
 		Calls: r.calls, RoundTripper: r.transport, HTTP: r.http,
@@ -178,13 +178,4 @@ func (r *recorder) Function(ctx context.Context, _, method string) (supervisor.F
 			r.held--
 		},
 	}, nil
-}
-
-func (r *recorder) Probe(string) (supervisor.Function, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err != nil {
-		return supervisor.Function{}, r.err
-	}
-	return supervisor.Function{Calls: r.calls, RoundTripper: r.transport, Release: func() {}}, nil
 }

@@ -57,8 +57,7 @@ type Streams interface {
 
 	Endpoints() []supervisor.Endpoint
 	Owner(path string) (string, error)
-	Function(ctx context.Context, id, method string) (supervisor.Function, error)
-	Probe(id string) (supervisor.Function, error)
+	Function(ctx context.Context, id string, call supervisor.Call) (supervisor.Function, error)
 }
 
 // headerBytes bounds the headers of one request. It is also the size of the

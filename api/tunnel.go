@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -55,14 +56,35 @@ func (s *Server) tunnel(c *fiber.Ctx, id, upgrade string) error {
 	}
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", upgrade)
+	// Whichever of the answer and the stream's timeout comes first sets it.
+	var answered atomic.Bool
+	if limit := e.function.HTTP.Timeout; limit > 0 {
+		e.deadline = e.arrived.Add(limit)
+		defer time.AfterFunc(time.Until(e.deadline), func() {
+			if !answered.Swap(true) {
+				cancel()
+			}
+		}).Stop()
+	}
 	resp, err := e.function.RoundTrip(r)
+	if answered.Swap(true) {
+		err = errors.Join(err, context.DeadlineExceeded)
+	}
 	if err != nil {
-		left := e.client.left.Load()
-		err = fmt.Errorf("%w: the runner of stream %q %s while it was answering", supervisor.ErrBroken, id, e.function.WhyLost())
+		left, late := e.client.left.Load(), errors.Is(err, context.DeadlineExceeded)
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		if !late {
+			err = fmt.Errorf("%w: the runner of stream %q %s while it was answering", supervisor.ErrBroken, id, e.function.WhyLost())
+		}
 		cancel()
 		e.end()
-		if left {
+		switch {
+		case left:
 			err = errClientGone
+		case late:
+			err = e.timeout()
 		}
 		return s.failed(c, e, err)
 	}
@@ -91,7 +113,7 @@ func (s *Server) asRequest(ctx context.Context, c *fiber.Ctx) (*http.Request, er
 	}
 	target.Scheme, target.Host = "http", "runner"
 	r := &http.Request{
-		Method: strings.Clone(c.Method()), URL: target, Host: string(in.Host()),
+		Method: strings.Clone(c.Method()), URL: target, Host: hostOf(c),
 		Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}
 	connection := string(in.Peek(fiber.HeaderConnection))

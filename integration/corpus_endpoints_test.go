@@ -49,7 +49,7 @@ input:
 pipeline:
   processors:
     - mapping: |
-        root = metadata().without("http_server_user_agent")
+        root = metadata().without("http_server_user_agent", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
         root.body = content().string()
         meta status = metadata("q").or("200")
         meta x_answer = "42"

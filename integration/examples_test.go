@@ -31,6 +31,7 @@ const interrupt = "\x03"
 var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []string){
 	"caching":   driveCaching,
 	"files":     driveFiles,
+	"guarded":   driveGuarded,
 	"heartbeat": driveHeartbeat,
 	"later":     driveLater,
 	"limited":   driveLimited,

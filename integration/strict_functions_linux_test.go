@@ -54,6 +54,15 @@ func functionsAlone(t *testing.T, listen string) {
 	assert.Contains(t, called(t, p.client, "post", p.Base+"/streams/echo/restart"), "(404)")
 	assert.Contains(t, called(t, p.client, "get", p.Base+"/echo/post"), "(405)", "the stream itself answers")
 	assert.EqualValues(t, 1, mustStatus(t, p.client, "echo").Revision)
+	// What a stream says of who asked is not believed, though it comes from a host
+	// whose proxies are.
+	p.expect(t, 200, "POST", "/streams/tell", tellYAML)
+	p.expect(t, 200, "POST", "/streams/forge", strings.Replace(callerYAML("GET", ""), "headers: {",
+		"headers: {X-Forwarded-For: 192.0.2.1, X-Forwarded-Host: shop.example, X-Forwarded-Proto: https, ", 1))
+	told := called(t, p.client, "forge", p.Base+"/tell/item/x")
+	assert.Contains(t, told, `"X-Forwarded-Proto":"http"`)
+	assert.NotContains(t, told, "192.0.2.1")
+	assert.NotContains(t, told, "shop.example")
 	// It is the streams' user that makes the difference.
 	p.expect(t, 200, "GET", "/streams/echo/status", "")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"penstock/supervisor/calls"
 	"penstock/supervisor/options"
@@ -46,7 +47,7 @@ func (c callable) absent(err error) error {
 
 // Call implements calls.Streams.
 func (c callable) Call(ctx context.Context, id string, r *http.Request) (*http.Response, error) {
-	function, err := c.sup.Function(ctx, id, r.Method)
+	function, err := c.sup.Function(ctx, id, Call{Method: r.Method, Arrived: time.Now()})
 	switch {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed), errors.Is(err, ErrBusy):
 		return nil, fmt.Errorf("%w: %w", calls.ErrDown, err)

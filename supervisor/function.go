@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -123,67 +124,68 @@ type Function struct {
 // and is being started again.
 const restartPatience = 2 * time.Second
 
+// Call is what a Function is for.
+type Call struct {
+	Method string
+	// Arrived is when the call did: the stream's timeout counts from there.
+	Arrived time.Time
+	// Probe asks how the stream is: it waits for nothing, and does not count.
+	Probe bool
+}
+
 // Function waits until a stream takes a call. While the stream's runner is
 // being replaced it waits for the next one, though what only reads may still
 // collect from the old one; and while it is started again after a crash, for a
 // while. The error wraps ErrNotFound, ErrBusy, ErrTimeout when the stream's own
-// timeout has passed, or ErrUnavailable when it has no runner.
-func (s *Supervisor) Function(ctx context.Context, id, method string) (Function, error) {
+// timeout has passed, ErrIdle for a probe of a stream that is idle, or
+// ErrUnavailable when it has no runner.
+func (s *Supervisor) Function(ctx context.Context, id string, call Call) (Function, error) {
 	st, err := s.find(id)
 	if err != nil {
 		return Function{}, err
 	}
-	own := st.seen.Load().spec.options.HTTP
-	if own.MaxInFlight > 0 {
-		waiting := ctx
-		if own.Timeout > 0 {
-			var cancel context.CancelFunc
-			waiting, cancel = context.WithTimeout(ctx, own.Timeout)
-			defer cancel()
+	v := st.seen.Load()
+	own := v.spec.options.HTTP
+	if call.Probe {
+		switch {
+		case v.state == StateIdle:
+			return Function{}, fmt.Errorf("%w: stream %q: %s", ErrIdle, id, v.reason)
+		case !v.serves():
+			return Function{}, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
 		}
-		if err := st.gate.enter(waiting, own); err != nil {
-			if ctx.Err() == nil && waiting.Err() != nil {
-				err = fmt.Errorf("%w: it waited for its turn for %s: stream %q answers %d at a time (runtime.http)", ErrTimeout, own.Timeout, id, own.MaxInFlight)
-			}
-			return Function{}, err
-		}
-	} else {
-		st.gate.count()
+		return v.current.function(own, func() {}), nil
 	}
-	inst, entered, err := s.taker(ctx, st, method)
+	var late <-chan time.Time
+	if own.Timeout > 0 {
+		timer := time.NewTimer(time.Until(call.Arrived.Add(own.Timeout)))
+		defer timer.Stop()
+		late = timer.C
+	}
+	if err := st.gate.enter(ctx, late); err != nil {
+		if errors.Is(err, errLate) {
+			err = fmt.Errorf("%w: it waited %s for its turn: stream %q answers %d at a time (runtime.http)", ErrTimeout, own.Timeout, id, own.MaxInFlight)
+		}
+		return Function{}, err
+	}
+	inst, entered, err := s.taker(ctx, late, st, call.Method)
 	if err != nil {
 		st.gate.leave()
+		if errors.Is(err, errLate) {
+			err = fmt.Errorf("%w: it waited %s for stream %q, which is being started: %s", ErrTimeout, own.Timeout, id, st.seen.Load().whyDown())
+		}
 		return Function{}, err
 	}
-	return Function{
-		Calls: inst.calls, RoundTripper: inst.transport, HTTP: own, WhyLost: inst.whyLost,
-		Release: func() {
-			if entered {
-				inst.traffic.leave()
-			}
-			st.gate.leave()
-		},
-	}, nil
+	return inst.function(own, func() {
+		if entered {
+			inst.traffic.leave()
+		}
+		st.gate.leave()
+	}), nil
 }
 
-// Probe is Function for a question whether the stream is ready. It waits for
-// nothing, does not count as a call and wakes nobody: the error wraps ErrIdle
-// for a stream that is idle.
-func (s *Supervisor) Probe(id string) (Function, error) {
-	st, err := s.find(id)
-	if err != nil {
-		return Function{}, err
-	}
-	switch v := st.seen.Load(); {
-	case v.serves():
-		return Function{
-			Calls: v.current.calls, RoundTripper: v.current.transport, WhyLost: v.current.whyLost, Release: func() {},
-		}, nil
-	case v.state == StateIdle:
-		return Function{}, fmt.Errorf("%w: stream %q: %s", ErrIdle, id, v.reason)
-	default:
-		return Function{}, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, id, v.whyDown())
-	}
+// function is the way to the runner for one call.
+func (i *instance) function(own options.HTTP, release func()) Function {
+	return Function{Calls: i.calls, RoundTripper: i.transport, HTTP: own, WhyLost: i.whyLost, Release: release}
 }
 
 // whyLost waits a moment for the runner's end and says what it was.
@@ -198,7 +200,7 @@ func (i *instance) whyLost() string {
 
 // taker waits for a runner that takes a call. entered says that its traffic is
 // to be left.
-func (s *Supervisor) taker(ctx context.Context, st *stream, method string) (inst *instance, entered bool, err error) {
+func (s *Supervisor) taker(ctx context.Context, late <-chan time.Time, st *stream, method string) (inst *instance, entered bool, err error) {
 	// Most find one at once, and need none of these.
 	var overdue, impatient <-chan time.Time
 	for {
@@ -239,6 +241,8 @@ func (s *Supervisor) taker(ctx context.Context, st *stream, method string) (inst
 			return nil, false, fmt.Errorf("%w: stream %q is being started, which takes its time: %s", ErrUnavailable, st.id, v.whyDown())
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
+		case <-late:
+			return nil, false, errLate
 		}
 	}
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,26 +15,30 @@ import (
 // wait for their turn, in order. It is the stream's and not a runner's: a
 // runner that is replaced leaves its calls to the next.
 type gate struct {
-	mu       sync.Mutex
-	limit    int
-	inFlight int
+	mu sync.Mutex
+	// limit and queue are the stream's, of which set alone takes note: what a
+	// caller has read of them may be of earlier.
+	limit, queue int
+	inFlight     int
 	// since is when the last call left.
 	since time.Time
 	// waiting are those who wait, the first first. Each is closed at its turn.
 	waiting []chan struct{}
 }
 
+// errLate is that the time which a stream gives its calls has passed.
+var errLate = errors.New("its time has passed")
+
 // enter waits for a call's turn. The error wraps ErrBusy when too many wait
-// already, or is the context's.
-func (g *gate) enter(ctx context.Context, http options.HTTP) error {
+// already, is the context's, or errLate when late has come.
+func (g *gate) enter(ctx context.Context, late <-chan time.Time) error {
 	g.mu.Lock()
-	g.limit = http.MaxInFlight
 	if g.limit <= 0 || g.inFlight < g.limit && len(g.waiting) == 0 {
 		g.inFlight++
 		g.mu.Unlock()
 		return nil
 	}
-	if len(g.waiting) >= http.Queue {
+	if len(g.waiting) >= g.queue {
 		defer g.mu.Unlock()
 		return fmt.Errorf("%w: it answers %d calls, and %d wait (runtime.http.max_in_flight and queue): try again later",
 			ErrBusy, g.inFlight, len(g.waiting))
@@ -41,10 +46,14 @@ func (g *gate) enter(ctx context.Context, http options.HTTP) error {
 	turn := make(chan struct{})
 	g.waiting = append(g.waiting, turn)
 	g.mu.Unlock()
+	var err error
 	select {
 	case <-turn:
 		return nil
 	case <-ctx.Done():
+		err = ctx.Err()
+	case <-late:
+		err = errLate
 	}
 	g.mu.Lock()
 	i := slices.Index(g.waiting, turn)
@@ -56,14 +65,7 @@ func (g *gate) enter(ctx context.Context, http options.HTTP) error {
 		// Its turn has come just now, and goes to the next.
 		g.leave()
 	}
-	return ctx.Err()
-}
-
-// count takes note of a call that need not wait.
-func (g *gate) count() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inFlight++
+	return err
 }
 
 // leave ends a call that has entered.
@@ -90,7 +92,7 @@ func (g *gate) next() {
 func (g *gate) set(http options.HTTP) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.limit = http.MaxInFlight
+	g.limit, g.queue = http.MaxInFlight, http.Queue
 	g.next()
 }
 

@@ -2,7 +2,9 @@ package multiplex
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"strconv"
 
@@ -14,6 +16,8 @@ const (
 	// unless the handler wants it out. What is shorter goes out with its length,
 	// which spares the other side to make chunks of it.
 	flushAt = 4 << 20
+	// sampleSize is how much of a body its type is guessed by.
+	sampleSize = 512
 	// pieceSize is how much of a body goes out at once.
 	pieceSize = 128 << 10
 )
@@ -37,6 +41,8 @@ type answer struct {
 	// what may have no body.
 	text   []byte
 	unsent int
+	// sample is the beginning of that, by which its type is guessed.
+	sample []byte
 	// sent says that the head has gone out, and due that a credit is to come
 	// before the next piece.
 	sent bool
@@ -64,7 +70,7 @@ func (a *answer) WriteHeader(status int) {
 	for name, values := range a.header {
 		switch {
 		case name == "Content-Length":
-			if n, err := strconv.ParseInt(values[0], 10, 64); err == nil && n >= 0 {
+			if n, err := strconv.ParseInt(a.header.Get(name), 10, 64); err == nil && n >= 0 {
 				a.length = n
 			}
 			continue
@@ -100,6 +106,7 @@ func (a *answer) Write(p []byte) (int, error) {
 	case a.silent:
 		// How much there would be is all that counts.
 		a.unsent += len(p)
+		a.sample = append(a.sample, p[:min(len(p), sampleSize-len(a.sample))]...)
 		return len(p), nil
 	case !a.sent && len(a.text)+len(p) <= flushAt:
 		a.text = append(a.text, p...)
@@ -147,6 +154,9 @@ func (a *answer) end(well bool) {
 			a.length = int64(len(a.text) + a.unsent)
 		}
 		a.send(true)
+	}
+	if errors.Is(a.err, errHeaders) {
+		log.Printf("http: answering %s: %v", a.call.request.RemoteAddr, a.err)
 	}
 	if !well || a.length >= 0 && a.written < a.length && !a.silent || a.err != nil {
 		_ = a.call.conn.out.signal(kindCancel, a.call.id)
@@ -197,9 +207,13 @@ func (a *answer) sendHead(text []byte, last bool) error {
 	to = binary.AppendUvarint(to, uint64(a.status))
 	to = binary.AppendVarint(to, a.length)
 	to = append(to, a.fields...)
-	if !a.typed && len(text) > 0 {
+	sample := text
+	if a.silent {
+		sample = a.sample
+	}
+	if !a.typed && len(sample) > 0 {
 		to = appendField(to, "Content-Type")
-		to = appendField(to, http.DetectContentType(text))
+		to = appendField(to, http.DetectContentType(sample))
 	}
 	head := len(to) - headerSize - 4
 	if head > maxHead {

@@ -28,6 +28,9 @@ type Call struct {
 	// piece is the one that rest is part of.
 	piece frame
 	last  bool
+	// left is what was announced of the body and has not come; negative if
+	// nothing was.
+	left int64
 	// aborted says that the runner has given up.
 	aborted bool
 	// stop is closed when nobody reads the answer any more.
@@ -113,8 +116,23 @@ func (c *Call) Head() (head Head, piece []byte, whole bool, err error) {
 	if err != nil {
 		return Head{}, nil, false, c.blame(err)
 	}
-	c.rest, c.last = piece, c.first.last
+	c.rest, c.last, c.left = piece, c.first.last, head.ContentLength
+	if err := c.count(piece); err != nil {
+		return Head{}, nil, false, c.blame(err)
+	}
 	return head, piece, c.last, nil
+}
+
+// count holds a piece against what was announced: what is beyond that would be
+// taken for another answer by the client.
+func (c *Call) count(piece []byte) error {
+	if c.left < 0 {
+		return nil
+	}
+	if c.left -= int64(len(piece)); c.left < 0 {
+		return fmt.Errorf("%w: an answer is longer than its Content-Length", errProtocol)
+	}
+	return nil
 }
 
 // blame ends the connection to a runner that breaks the rules.
@@ -151,6 +169,14 @@ func (c *Call) Read(p []byte) (int, error) {
 		switch f.kind {
 		case kindData:
 			c.piece, c.rest, c.last = f, f.payload, f.last
+			err := c.count(f.payload)
+			if err == nil && c.last && c.left > 0 {
+				err = fmt.Errorf("%w: an answer is shorter than its Content-Length", errProtocol)
+			}
+			if err != nil {
+				c.rest, c.aborted = nil, true
+				return 0, c.blame(err)
+			}
 		case kindCancel:
 			c.aborted = true
 			return 0, ErrAborted
@@ -201,6 +227,11 @@ func (c *Call) WriteBody(ctx context.Context, body io.Reader) error {
 				err = ctx.Err()
 			case <-conn.broken:
 				err = ErrLost
+			}
+		}
+		if err == nil {
+			if err = conn.out.await(ctx.Done(), conn.broken); err != nil {
+				err = fmt.Errorf("%w: %w", ErrLost, err)
 			}
 		}
 		if err != nil {

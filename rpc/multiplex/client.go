@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ var errClosed = errors.New("the runner is not called any more")
 // Client calls one runner. Its one connection is made when it is needed.
 type Client struct {
 	dial func(context.Context) (net.Conn, error)
+	// idle is how long a connection is kept that nothing is sent on.
+	idle time.Duration
 
 	dialing singleflight.Group
 	mu      sync.Mutex
@@ -38,7 +41,7 @@ type Client struct {
 
 // NewClient makes a Client that makes its connections with dial.
 func NewClient(dial func(context.Context) (net.Conn, error)) *Client {
-	return &Client{dial: dial}
+	return &Client{dial: dial, idle: idleTime}
 }
 
 // Close lets no call begin any more. What is under way goes on for as long as
@@ -50,23 +53,30 @@ func (c *Client) Close() {
 	c.conn = nil
 	c.mu.Unlock()
 	if conn != nil {
-		conn.retire()
+		conn.retire(errClosed)
 	}
 }
 
 // Start sends a request; last says that all of its body is in it. On an error
-// nothing of it was sent. The context bounds the making of a connection only.
+// nothing of it was sent. The context bounds the making of a connection, and the
+// wait for a runner that does not read what it is sent.
 func (c *Client) Start(ctx context.Context, o *Outgoing, last bool) (*Call, error) {
 	for {
 		conn, err := c.connection(ctx)
 		if err != nil {
 			return nil, err
 		}
+		if err := conn.out.await(ctx.Done(), conn.broken); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return nil, err
+		}
 		call, err := conn.start(o, last)
-		if !errors.Is(err, errIdle) {
+		if !errors.Is(err, errIdle) && !errors.Is(err, errWorn) {
 			return call, err
 		}
-		// It was closed just now, for want of calls.
+		// It was given up just now.
 	}
 }
 
@@ -78,7 +88,7 @@ func (c *Client) connection(ctx context.Context) (*clientConn, error) {
 	switch {
 	case closed:
 		return nil, errClosed
-	case conn != nil && conn.usable():
+	case conn != nil && conn.takes():
 		return conn, nil
 	}
 	made := c.dialing.DoChan("", func() (any, error) { return c.connect() })
@@ -97,7 +107,7 @@ func (c *Client) connection(ctx context.Context) (*clientConn, error) {
 // ends it.
 func (c *Client) connect() (*clientConn, error) {
 	c.mu.Lock()
-	if conn := c.conn; conn != nil && conn.usable() {
+	if conn := c.conn; conn != nil && conn.takes() {
 		c.mu.Unlock()
 		return conn, nil
 	}
@@ -113,7 +123,7 @@ func (c *Client) connect() (*clientConn, error) {
 		_ = inner.Close()
 		return nil, err
 	}
-	conn := newClientConn(inner, r)
+	conn := newClientConn(inner, r, c.idle)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -124,8 +134,16 @@ func (c *Client) connect() (*clientConn, error) {
 	return conn, nil
 }
 
-// errIdle is that a connection was given up because nobody used it.
-var errIdle = errors.New("the connection was idle for too long")
+var (
+	// errIdle is that a connection was given up because nobody used it.
+	errIdle = errors.New("the connection was idle for too long")
+	// errWorn is that a connection has had as many calls as there are numbers.
+	errWorn = errors.New("the connection has had too many calls")
+)
+
+// straysPerCall is how many frames a runner may send that come too late for a
+// call: one piece, one credit, and that it gives up, of those it has begun.
+const straysPerCall = 4
 
 // clientConn is one connection to a runner.
 type clientConn struct {
@@ -139,15 +157,20 @@ type clientConn struct {
 	// broken is closed with err set.
 	broken chan struct{}
 	idle   *time.Timer
+	rests  time.Duration
+	// strays are the frames of calls that had ended.
+	strays uint64
 	// lastID is nextID at the last look for idleness.
 	lastID uint32
-	// retired says that no call begins on it any more.
-	retired bool
+	// retired is why no call begins on it any more; nil while they do.
+	retired error
 }
 
-func newClientConn(inner net.Conn, r *bufio.Reader) *clientConn {
-	c := &clientConn{inner: inner, out: newWriter(inner), calls: map[uint32]*Call{}, broken: make(chan struct{})}
-	c.idle = time.AfterFunc(idleTime, c.rest)
+func newClientConn(inner net.Conn, r *bufio.Reader, rests time.Duration) *clientConn {
+	c := &clientConn{inner: inner, out: newWriter(inner), calls: map[uint32]*Call{}, broken: make(chan struct{}), rests: rests}
+	c.mu.Lock()
+	c.idle = time.AfterFunc(rests, c.rest)
+	c.mu.Unlock()
 	go func() {
 		if err := c.out.run(); err != nil {
 			c.fail(err)
@@ -164,6 +187,13 @@ func (c *clientConn) usable() bool {
 	default:
 		return true
 	}
+}
+
+// takes says that calls may begin.
+func (c *clientConn) takes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && c.retired == nil
 }
 
 // fail ends the connection and all calls on it. The first reason counts.
@@ -185,12 +215,12 @@ func (c *clientConn) failLocked(err error) {
 }
 
 // retire ends the connection once no call is under way.
-func (c *clientConn) retire() {
+func (c *clientConn) retire(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.retired = true
+	c.retired = why
 	if len(c.calls) == 0 {
-		c.failLocked(errClosed)
+		c.failLocked(why)
 	}
 }
 
@@ -204,7 +234,7 @@ func (c *clientConn) rest() {
 		c.failLocked(errIdle)
 	default:
 		c.lastID = c.nextID
-		c.idle.Reset(idleTime)
+		c.idle.Reset(c.rests)
 	}
 }
 
@@ -213,8 +243,8 @@ func (c *clientConn) leave(id uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.calls, id)
-	if c.retired && len(c.calls) == 0 {
-		c.failLocked(errClosed)
+	if c.retired != nil && len(c.calls) == 0 {
+		c.failLocked(c.retired)
 	}
 }
 
@@ -226,10 +256,16 @@ func (c *clientConn) start(o *Outgoing, last bool) (*Call, error) {
 		c.mu.Unlock()
 		callPool.Put(call)
 		return nil, c.err
-	case c.retired:
+	case c.retired != nil:
 		c.mu.Unlock()
 		callPool.Put(call)
-		return nil, errClosed
+		return nil, c.retired
+	case c.nextID == math.MaxUint32:
+		c.mu.Unlock()
+		callPool.Put(call)
+		// The calls that it has keep it; the next has another one.
+		c.retire(errWorn)
+		return nil, errWorn
 	}
 	c.nextID++
 	call.id, call.conn = c.nextID, c
@@ -270,6 +306,9 @@ func (c *clientConn) deliver(f frame) error {
 		f.release()
 		if f.id > c.nextID {
 			return fmt.Errorf("%w: it answers what was not asked", errProtocol)
+		}
+		if c.strays++; c.strays > straysPerCall*uint64(c.nextID) {
+			return fmt.Errorf("%w: it goes on answering what is over", errProtocol)
 		}
 		return nil
 	}

@@ -20,11 +20,11 @@
 // than one piece is kept of it. The last piece says that it is.
 //
 // A connection begins as HTTP/1.1 and is upgraded, with a method that no client
-// can send: a runner which does not know of it answers as to any request, and
-// is then spoken to in HTTP.
+// can send.
 //
 // A runner may be under a tenant's control. What it sends is checked before
-// anything is made of it, and a connection that breaks the rules is closed.
+// anything is made of it, and a connection that breaks the rules is closed. For
+// one that does not read, 16 MiB are kept, and then its callers wait.
 //
 // It imports nothing of ours. The gateway in package api and package runner
 // import it, and supervisor, which has a Client for each runner.

@@ -111,7 +111,7 @@ func header(h *[headerSize]byte) (f frame, n int, err error) {
 	switch {
 	case f.kind < kindHead || f.kind > kindCancel, h[1] > 1, h[2] != 0, h[3] != 0,
 		size > maxPayload,
-		f.kind == kindData && size > MaxPiece,
+		f.kind == kindData && (size > MaxPiece || size == 0 && !f.last),
 		f.kind >= kindCredit && size != 0:
 		return frame{}, 0, fmt.Errorf("%w: a frame begins with %x", errProtocol, h[:])
 	}

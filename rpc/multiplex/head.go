@@ -107,7 +107,7 @@ func (o *Outgoing) finish(id uint32, last bool) ([]byte, error) {
 
 // Head is that of an answer.
 type Head struct {
-	// Status is from 200 to 599.
+	// Status is from 200 to 999.
 	Status int
 	// ContentLength is that of the whole body; negative if nobody knows.
 	ContentLength int64
@@ -126,7 +126,7 @@ func readHead(text []byte) (Head, error) {
 	if used <= 0 {
 		return Head{}, fmt.Errorf("%w: an answer without a length", errProtocol)
 	}
-	h := Head{Status: int(status), ContentLength: length, headers: text[used:]}
+	h := Head{Status: int(status), ContentLength: max(length, -1), headers: text[used:]}
 	for rest := h.headers; len(rest) > 0; {
 		name, err := rest.next()
 		if err != nil {

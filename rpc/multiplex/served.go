@@ -32,6 +32,8 @@ type served struct {
 	rest  []byte
 	last  bool
 	over  bool
+	// fault is why the body did not come to its end.
+	fault error
 }
 
 // readRequest makes the request that a head is of.
@@ -64,6 +66,10 @@ func readRequest(ctx context.Context, head string) (*http.Request, error) {
 	if r.URL, err = url.ParseRequestURI(target); err != nil {
 		return nil, fmt.Errorf("%w: %w", errProtocol, err)
 	}
+	if r.URL.Host != "" {
+		// What a target names goes before what the header does.
+		r.Host = r.URL.Host
+	}
 	// A copy with the context: the one here needs no memory of its own.
 	return r.WithContext(ctx), nil
 }
@@ -71,13 +77,14 @@ func readRequest(ctx context.Context, head string) (*http.Request, error) {
 // run has the handler answer.
 func (c *served) run() {
 	w := &answer{call: c, header: http.Header{}, length: -1}
+	returned := false
 	defer func() {
 		fault := recover()
 		if fault != nil && fault != http.ErrAbortHandler { //nolint:errorlint // It is no error that is wrapped.
 			// As Go's server has it.
 			log.Printf("http: panic serving %s: %v\n%s", c.request.RemoteAddr, fault, debug.Stack())
 		}
-		w.end(fault == nil)
+		w.end(returned)
 		c.conn.mu.Lock()
 		delete(c.conn.calls, c.id)
 		c.conn.mu.Unlock()
@@ -85,6 +92,7 @@ func (c *served) run() {
 		c.discard()
 	}()
 	c.conn.handler.ServeHTTP(w, c.request)
+	returned = true
 }
 
 // discard gives back what was not read of the request.
@@ -113,18 +121,22 @@ func (c *served) Read(p []byte) (int, error) {
 			return 0, errBodyAfterHandler
 		case c.last:
 			return 0, io.EOF
+		case c.fault != nil:
+			// A second credit for the same piece would break the rules.
+			return 0, c.fault
 		case len(p) == 0:
 			return 0, nil
 		}
 		c.piece.release()
-		if err := c.conn.out.signal(kindCredit, c.id); err != nil {
-			return 0, err
+		if c.fault = c.conn.out.signal(kindCredit, c.id); c.fault != nil {
+			return 0, c.fault
 		}
 		select {
 		case c.piece = <-c.pieces:
 			c.rest, c.last = c.piece.payload, c.piece.last
 		case <-c.ctx.Done():
-			return 0, io.ErrUnexpectedEOF
+			c.fault = io.ErrUnexpectedEOF
+			return 0, c.fault
 		}
 	}
 	n := copy(p, c.rest)

@@ -137,7 +137,9 @@ func (s *serverConn) begin(f frame) error {
 	call.request.Body = call
 	s.mu.Lock()
 	_, taken := s.calls[f.id]
-	s.calls[f.id] = call
+	if !taken {
+		s.calls[f.id] = call
+	}
 	s.mu.Unlock()
 	if taken {
 		cancel()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"time"
@@ -20,10 +21,12 @@ const (
 	upgradeTime = 5 * time.Second
 	// readBuffer is what is read at once. Larger payloads are read past it.
 	readBuffer = 16 << 10
+	// upgradeBytes is what a runner's answer to the upgrade may have.
+	upgradeBytes = 16 << 10
 )
 
-// ErrUnsupported is that a runner does not know of multiplexed exchanges: an
-// earlier build of it has to be spoken to in HTTP.
+// ErrUnsupported is that a runner does not know of multiplexed exchanges, which
+// those of rpc.ProtocolVersion 2 and later do.
 var ErrUnsupported = errors.New("the runner does not multiplex")
 
 // upgrade makes an HTTP connection one of frames. What was read of it already
@@ -31,12 +34,15 @@ var ErrUnsupported = errors.New("the runner does not multiplex")
 func upgrade(ctx context.Context, conn net.Conn) (*bufio.Reader, error) {
 	ctx, cancel := context.WithTimeout(ctx, upgradeTime)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	intime := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer intime()
 	_, err := fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: runner\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", upgradeMethod, protocol)
 	if err != nil {
 		return nil, err
 	}
-	r := bufio.NewReaderSize(conn, readBuffer)
+	// A header without end must not fill the memory.
+	bounded := &io.LimitedReader{R: conn, N: upgradeBytes}
+	r := bufio.NewReaderSize(bounded, readBuffer)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -48,6 +54,10 @@ func upgrade(ctx context.Context, conn net.Conn) (*bufio.Reader, error) {
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != protocol {
 		return nil, ErrUnsupported
 	}
+	if !intime() {
+		return nil, ctx.Err()
+	}
+	bounded.N = math.MaxInt64
 	return r, nil
 }
 

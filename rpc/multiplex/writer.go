@@ -1,18 +1,29 @@
 package multiplex
 
 import (
+	"errors"
 	"io"
 	"net"
 	"runtime"
 	"sync"
 )
 
-// keptBuffer is how much memory a writer keeps that has nothing to write.
-const keptBuffer = 64 << 10
+const (
+	// keptBuffer is how much memory a writer keeps that has nothing to write.
+	keptBuffer = 64 << 10
+	// mostPending is what may be due before await has callers wait.
+	mostPending = 16 << 20
+	// mostSignals is what may be due beyond that, in credits and cancels.
+	mostSignals = 4 << 20
+)
 
-// writer sends the frames of many goroutines. None of them waits for the other
-// side, and what is due at the same time goes out together. How much that can
-// be is bounded by the rule of one piece for each exchange.
+// errStuck is that the other side has not read for so long that no more can be
+// kept for it.
+var errStuck = errors.New("the other side does not read what it is sent")
+
+// writer sends the frames of many goroutines. What is due at the same time goes
+// out together. A runner that does not read makes callers wait in await; sending
+// itself waits for nobody.
 type writer struct {
 	to io.Writer
 
@@ -21,6 +32,8 @@ type writer struct {
 	err  error
 	// work wakes run.
 	work chan struct{}
+	// taken is closed when run takes what is pending; nil while nobody waits.
+	taken chan struct{}
 }
 
 // batch is what goes out together.
@@ -39,6 +52,15 @@ type owned struct {
 }
 
 func (b *batch) empty() bool { return len(b.small) == 0 && len(b.large) == 0 }
+
+// size is how much it is, in bytes.
+func (b *batch) size() int {
+	n := len(b.small)
+	for _, o := range b.large {
+		n += len(o.frame)
+	}
+	return n
+}
 
 // pieces are all of it in order.
 func (b *batch) pieces(to net.Buffers) net.Buffers {
@@ -71,13 +93,44 @@ func newWriter(to io.Writer) *writer {
 	return &writer{to: to, work: make(chan struct{}, 1)}
 }
 
+// await waits while too much is due. An error means that stop, or broken, was
+// closed first.
+func (w *writer) await(stop, broken <-chan struct{}) error {
+	for {
+		w.mu.Lock()
+		if w.err != nil || w.next.size() <= mostPending {
+			defer w.mu.Unlock()
+			return w.err
+		}
+		if w.taken == nil {
+			w.taken = make(chan struct{})
+		}
+		taken := w.taken
+		w.mu.Unlock()
+		select {
+		case <-taken:
+		case <-stop:
+			return errStuck
+		case <-broken:
+		}
+	}
+}
+
 // send takes a copy of a frame. An error means that nothing is sent any more.
 func (w *writer) send(f []byte) error {
 	return w.add(func(b *batch) { b.small = append(b.small, f...) })
 }
 
-// signal sends a frame without a payload.
+// signal sends a frame without a payload. One to a side that reads nothing, for
+// which too much is kept already, ends the connection.
 func (w *writer) signal(k kind, id uint32) error {
+	w.mu.Lock()
+	stuck := w.next.size() > mostPending+mostSignals
+	w.mu.Unlock()
+	if stuck {
+		w.close(errStuck)
+		return errStuck
+	}
 	return w.add(func(b *batch) { b.small = appendHeader(b.small, k, false, id, 0) })
 }
 
@@ -126,6 +179,10 @@ func (w *writer) run() error {
 			return w.err
 		}
 		out, w.next = w.next, out
+		if w.taken != nil {
+			close(w.taken)
+			w.taken = nil
+		}
 		w.mu.Unlock()
 		var err error
 		switch {
