@@ -216,7 +216,7 @@ func TestBodyOfAFailedRequestIsTakenBack(t *testing.T) {
 	streams.hangUp()
 	got := client.receive("POST")
 	assert.Equal(t, http.StatusBadGateway, got.StatusCode)
-	assert.Contains(t, got.text, `the runner of stream "foo" was killed while it was answering`)
+	assert.Contains(t, got.text, `while it was answering, the runner of stream "foo" was killed`)
 	assert.True(t, got.Close)
 	<-written
 	client.closed()

@@ -213,7 +213,7 @@ func (e *exchange) await(c *fiber.Ctx) error {
 		case multiplex.Answered:
 			return nil
 		case multiplex.Lost:
-			return &lostError{fmt.Errorf("%w: the runner of stream %q %s while it was answering", supervisor.ErrBroken, e.id, e.function.WhyLost())}
+			return &lostError{fmt.Errorf("%w: while it was answering, the runner of stream %q %s", supervisor.ErrBroken, e.id, e.function.WhyLost())}
 		case multiplex.Stopped:
 			if e.client.left.Load() {
 				return errClientGone
@@ -285,7 +285,7 @@ func (s *Server) failed(c *fiber.Ctx, e *exchange, err error) error {
 	case s.life.Err() != nil:
 		return supervisor.ErrClosed
 	case errors.Is(err, multiplex.ErrAborted):
-		err = fmt.Errorf("%w: stream %q gave up while it was answering: its log says why", supervisor.ErrBroken, e.id)
+		err = fmt.Errorf("%w: stream %q gave up while it was answering: logs?source=output says why", supervisor.ErrBroken, e.id)
 	}
 	if errors.Is(err, supervisor.ErrBusy) {
 		c.Set(fiber.HeaderRetryAfter, "1")

@@ -191,7 +191,7 @@ func TestGatewayWithoutARunner(t *testing.T) {
 
 	got := call(t, addr, "POST", "/foo/post", "{}")
 	assert.Equal(t, http.StatusBadGateway, got.StatusCode, "one that gives up while it answers")
-	assert.Contains(t, got.text, `stream "foo" gave up while it was answering: its log says why`)
+	assert.Contains(t, got.text, `stream "foo" gave up while it was answering: logs?source=output says why`)
 	assert.Equal(t, 1, strings.Count(got.text, "\n"))
 
 	streams.failWith(fmt.Errorf("%w: it is starting", supervisor.ErrUnavailable))

@@ -76,7 +76,7 @@ func (s *Server) tunnel(c *fiber.Ctx, id, upgrade string) error {
 			_ = resp.Body.Close()
 		}
 		if !late {
-			err = fmt.Errorf("%w: the runner of stream %q %s while it was answering", supervisor.ErrBroken, id, e.function.WhyLost())
+			err = fmt.Errorf("%w: while it was answering, the runner of stream %q %s: %w", supervisor.ErrBroken, id, e.function.WhyLost(), err)
 		}
 		cancel()
 		e.end()

@@ -219,7 +219,7 @@ func TestFunctionsWhoseRunnerDies(t *testing.T) {
 		} else {
 			a := replied(t, got)
 			assert.Equal(t, 502, a.Status, "%s: %s", what, a)
-			assert.Regexp(t, `stream "a" was (killed|ended) .*while it was answering`, a.Text())
+			assert.Regexp(t, `while it was answering, the runner of stream "a" was (killed|ended) `, a.Text())
 		}
 		awaitPID(t, p.client, "a", pid)
 		after := background(t, p.client, posting("after"))

@@ -105,7 +105,7 @@ func TestWatchdog(t *testing.T) {
 
 	exceed := func(id string, bytes int) {
 		t.Helper()
-		assert.Equal(t, 503, p.call(t, "POST", "/"+id+"/post", fmt.Sprintf(`{"n":%d}`, bytes)).Status)
+		assert.Equal(t, 502, p.call(t, "POST", "/"+id+"/post", fmt.Sprintf(`{"n":%d}`, bytes)).Status)
 	}
 	exceed("hog", 120*mib)
 	awaitWatched(t, p, "hog", 64*mib)
