@@ -86,6 +86,10 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 			s.log.Warn("the new runner does not take the log level", zap.String("level", s.logLevel), zap.Error(err))
 		}
 	}
+	if err := s.handSocket(limited, inst); err != nil {
+		inst.discard()
+		return err
+	}
 	if err := inst.proc.Run(limited); err != nil && !diedSoon(inst.proc, err) {
 		inst.discard()
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
@@ -203,6 +207,7 @@ func (s *stream) finish(failure string) {
 	s.outcome = s.newOutcome(failure)
 	s.keepOutcome()
 	s.move(eventFinish)
+	s.settleSocket()
 }
 
 // died decides what follows the end of a runner that was to go on.
@@ -251,6 +256,7 @@ func (s *stream) scheduleRestart() {
 func (s *stream) giveUp(why string) {
 	s.reason += "; " + why
 	s.move(eventGiveUp)
+	s.settleSocket()
 	s.keepExit()
 	s.log.Error("stream failed", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
 }

@@ -132,7 +132,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type IdentifyResponse_Phase int32
@@ -194,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type PrepareRequest struct {
@@ -983,7 +983,9 @@ type ReadyResponse struct {
 	// What somebody should know of the stream, for people.
 	Warnings []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The last error that the stream has logged; absent when there was none.
-	LastError     *LoggedError `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	LastError *LoggedError `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// What happens on the stream's own listener; absent when it has none.
+	OwnListener   *OwnListener `protobuf:"bytes,5,opt,name=own_listener,json=ownListener,proto3" json:"own_listener,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1046,6 +1048,67 @@ func (x *ReadyResponse) GetLastError() *LoggedError {
 	return nil
 }
 
+func (x *ReadyResponse) GetOwnListener() *OwnListener {
+	if x != nil {
+		return x.OwnListener
+	}
+	return nil
+}
+
+type OwnListener struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls that are being answered.
+	InFlight int64 `protobuf:"varint,1,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// How long nothing has been under way; zero while anything is.
+	Quiet         *durationpb.Duration `protobuf:"bytes,2,opt,name=quiet,proto3" json:"quiet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnListener) Reset() {
+	*x = OwnListener{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnListener) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnListener) ProtoMessage() {}
+
+func (x *OwnListener) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnListener.ProtoReflect.Descriptor instead.
+func (*OwnListener) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *OwnListener) GetInFlight() int64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *OwnListener) GetQuiet() *durationpb.Duration {
+	if x != nil {
+		return x.Quiet
+	}
+	return nil
+}
+
 type LoggedError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -1058,7 +1121,7 @@ type LoggedError struct {
 
 func (x *LoggedError) Reset() {
 	*x = LoggedError{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1133,7 @@ func (x *LoggedError) String() string {
 func (*LoggedError) ProtoMessage() {}
 
 func (x *LoggedError) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1146,7 @@ func (x *LoggedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoggedError.ProtoReflect.Descriptor instead.
 func (*LoggedError) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LoggedError) GetAt() *timestamppb.Timestamp {
@@ -1119,7 +1182,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1194,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1207,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Connection) GetPath() string {
@@ -1183,7 +1246,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1258,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1271,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
 }
 
 type StatsResponse struct {
@@ -1220,7 +1283,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1295,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1308,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StatsResponse) GetMetrics() []*Metric {
@@ -1271,7 +1334,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1346,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1359,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Metric) GetName() string {
@@ -1377,7 +1440,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1452,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1465,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Timing) GetP50() float64 {
@@ -1448,7 +1511,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1523,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1536,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 type EventsResponse struct {
@@ -1489,7 +1552,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1564,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1577,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EventsResponse) GetEvent() isEventsResponse_Event {
@@ -1567,7 +1630,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1642,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1655,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
 }
 
 // Finished is sent when the stream ended by itself.
@@ -1607,7 +1670,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1682,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1695,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Finished) GetError() string {
@@ -1657,7 +1720,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1732,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1745,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
 }
 
 type IdentifyResponse struct {
@@ -1701,7 +1764,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1776,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1789,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -1774,7 +1837,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1849,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1862,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -1817,7 +1880,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1892,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1905,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
 }
 
 type SetLimitsRequest struct {
@@ -1857,7 +1920,7 @@ type SetLimitsRequest struct {
 
 func (x *SetLimitsRequest) Reset() {
 	*x = SetLimitsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1932,7 @@ func (x *SetLimitsRequest) String() string {
 func (*SetLimitsRequest) ProtoMessage() {}
 
 func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1945,7 @@ func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
 func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetLimitsRequest) GetMemoryBytes() int64 {
@@ -1907,7 +1970,7 @@ type SetLimitsResponse struct {
 
 func (x *SetLimitsResponse) Reset() {
 	*x = SetLimitsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +1982,7 @@ func (x *SetLimitsResponse) String() string {
 func (*SetLimitsResponse) ProtoMessage() {}
 
 func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +1995,7 @@ func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
 func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
 }
 
 var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
@@ -2007,13 +2070,17 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"(\n" +
 	"\fStopResponse\x12\x18\n" +
 	"\adrained\x18\x01 \x01(\bR\adrained\"\x0e\n" +
-	"\fReadyRequest\"\xc3\x01\n" +
+	"\fReadyRequest\"\x87\x02\n" +
 	"\rReadyResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12@\n" +
 	"\vconnections\x18\x02 \x03(\v2\x1e.penstock.runner.v1.ConnectionR\vconnections\x12\x1a\n" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12>\n" +
 	"\n" +
-	"last_error\x18\x04 \x01(\v2\x1f.penstock.runner.v1.LoggedErrorR\tlastError\"g\n" +
+	"last_error\x18\x04 \x01(\v2\x1f.penstock.runner.v1.LoggedErrorR\tlastError\x12B\n" +
+	"\fown_listener\x18\x05 \x01(\v2\x1f.penstock.runner.v1.OwnListenerR\vownListener\"[\n" +
+	"\vOwnListener\x12\x1b\n" +
+	"\tin_flight\x18\x01 \x01(\x03R\binFlight\x12/\n" +
+	"\x05quiet\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05quiet\"g\n" +
 	"\vLoggedError\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
@@ -2105,7 +2172,7 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
 	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
@@ -2123,73 +2190,76 @@ var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(*StopResponse)(nil),          // 13: penstock.runner.v1.StopResponse
 	(*ReadyRequest)(nil),          // 14: penstock.runner.v1.ReadyRequest
 	(*ReadyResponse)(nil),         // 15: penstock.runner.v1.ReadyResponse
-	(*LoggedError)(nil),           // 16: penstock.runner.v1.LoggedError
-	(*Connection)(nil),            // 17: penstock.runner.v1.Connection
-	(*StatsRequest)(nil),          // 18: penstock.runner.v1.StatsRequest
-	(*StatsResponse)(nil),         // 19: penstock.runner.v1.StatsResponse
-	(*Metric)(nil),                // 20: penstock.runner.v1.Metric
-	(*Timing)(nil),                // 21: penstock.runner.v1.Timing
-	(*EventsRequest)(nil),         // 22: penstock.runner.v1.EventsRequest
-	(*EventsResponse)(nil),        // 23: penstock.runner.v1.EventsResponse
-	(*Attached)(nil),              // 24: penstock.runner.v1.Attached
-	(*Finished)(nil),              // 25: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),       // 26: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 27: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),    // 28: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),   // 29: penstock.runner.v1.SetLogLevelResponse
-	(*SetLimitsRequest)(nil),      // 30: penstock.runner.v1.SetLimitsRequest
-	(*SetLimitsResponse)(nil),     // 31: penstock.runner.v1.SetLimitsResponse
-	nil,                           // 32: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                           // 33: penstock.runner.v1.ComponentPolicy.ClassesEntry
-	nil,                           // 34: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*OwnListener)(nil),           // 16: penstock.runner.v1.OwnListener
+	(*LoggedError)(nil),           // 17: penstock.runner.v1.LoggedError
+	(*Connection)(nil),            // 18: penstock.runner.v1.Connection
+	(*StatsRequest)(nil),          // 19: penstock.runner.v1.StatsRequest
+	(*StatsResponse)(nil),         // 20: penstock.runner.v1.StatsResponse
+	(*Metric)(nil),                // 21: penstock.runner.v1.Metric
+	(*Timing)(nil),                // 22: penstock.runner.v1.Timing
+	(*EventsRequest)(nil),         // 23: penstock.runner.v1.EventsRequest
+	(*EventsResponse)(nil),        // 24: penstock.runner.v1.EventsResponse
+	(*Attached)(nil),              // 25: penstock.runner.v1.Attached
+	(*Finished)(nil),              // 26: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 27: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 28: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 29: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 30: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 31: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 32: penstock.runner.v1.SetLimitsResponse
+	nil,                           // 33: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 34: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 35: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
 	6,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	32, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	35, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	33, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	36, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
 	4,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	33, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	34, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
 	8,  // 5: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
 	0,  // 6: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
 	9,  // 7: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
-	35, // 8: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
-	17, // 9: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
-	16, // 10: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
-	36, // 11: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
-	20, // 12: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	34, // 13: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
-	21, // 14: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
-	1,  // 15: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
-	24, // 16: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	25, // 17: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	20, // 18: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 19: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	5,  // 20: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
-	3,  // 21: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	10, // 22: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	12, // 23: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	14, // 24: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	18, // 25: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	22, // 26: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	26, // 27: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	28, // 28: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	30, // 29: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
-	7,  // 30: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	11, // 31: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	13, // 32: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	15, // 33: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	19, // 34: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	23, // 35: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	27, // 36: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	29, // 37: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	31, // 38: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
-	30, // [30:39] is the sub-list for method output_type
-	21, // [21:30] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	36, // 8: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	18, // 9: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
+	17, // 10: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
+	16, // 11: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
+	36, // 12: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
+	37, // 13: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	21, // 14: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
+	35, // 15: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	22, // 16: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
+	1,  // 17: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
+	25, // 18: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
+	26, // 19: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	21, // 20: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 21: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	5,  // 22: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 23: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	10, // 24: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	12, // 25: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	14, // 26: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	19, // 27: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	23, // 28: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	27, // 29: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	29, // 30: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	31, // 31: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	7,  // 32: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	11, // 33: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	13, // 34: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	15, // 35: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	20, // 36: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	24, // 37: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	28, // 38: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	30, // 39: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	32, // 40: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	32, // [32:41] is the sub-list for method output_type
+	23, // [23:32] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -2197,11 +2267,11 @@ func file_penstock_runner_v1_runner_proto_init() {
 	if File_penstock_runner_v1_runner_proto != nil {
 		return
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[17].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[18].OneofWrappers = []any{
 		(*Metric_Number)(nil),
 		(*Metric_Timing)(nil),
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[20].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[21].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
 	}
@@ -2211,7 +2281,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
