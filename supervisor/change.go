@@ -306,8 +306,8 @@ func (s *stream) restore(ctx context.Context, back func(), kept bool, cause erro
 		// What has finished is not run again for a change that was not made.
 		s.switching = false
 		s.keepOutcome()
+		s.sup.sockets.retain(s.id, "")
 		s.move(eventFinish)
-		s.settleSocket()
 		return cause
 	}
 	if err := s.startSpec(ctx); err != nil {

@@ -206,8 +206,8 @@ func (s *stream) finish(failure string) {
 	}
 	s.outcome = s.newOutcome(failure)
 	s.keepOutcome()
+	s.sup.sockets.retain(s.id, "")
 	s.move(eventFinish)
-	s.settleSocket()
 }
 
 // died decides what follows the end of a runner that was to go on.
@@ -255,8 +255,8 @@ func (s *stream) scheduleRestart() {
 // giveUp leaves the stream failed until somebody restarts or changes it.
 func (s *stream) giveUp(why string) {
 	s.reason += "; " + why
+	s.sup.sockets.retain(s.id, "")
 	s.move(eventGiveUp)
-	s.settleSocket()
 	s.keepExit()
 	s.log.Error("stream failed", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))
 }
