@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -121,7 +122,14 @@ func listenAs(uid uint32, address string) (fd int, err error) {
 func listenOn(address string) (int, error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
-	listener, err := config.Listen(context.Background(), "tcp", address)
+	// "tcp" would make a wildcard address one of both families.
+	network := "tcp6"
+	if at, err := netip.ParseAddrPort(address); err != nil {
+		return -1, err
+	} else if at.Addr().Is4() {
+		network = "tcp4"
+	}
+	listener, err := config.Listen(context.Background(), network, address)
 	if err != nil {
 		return -1, err
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -43,11 +44,14 @@ func (s *sockets) claim(stream, address string, listen func() (fd int, err error
 		s.close(address)
 	}
 	fd, err := listen()
-	if err != nil {
-		return err
+	if err == nil {
+		s.byAddress[address] = &socket{stream, fd}
+		return nil
 	}
-	s.byAddress[address] = &socket{stream, fd}
-	return nil
+	if at := s.onPort(address); at != "" && errors.Is(err, errAddressInUse) {
+		return &InvalidError{fmt.Sprintf("runtime.http.listen: stream %q listens on %s, and so nobody can on %s: choose another address, or change that stream first", s.byAddress[at].stream, at, address)}
+	}
+	return err
 }
 
 // regain takes over a socket that a runner has kept. It is closed where the
@@ -104,18 +108,23 @@ func (s *sockets) open(stream, address string) bool {
 
 // holds says that one of the sockets is of the address's port.
 func (s *sockets) holds(address string) bool {
-	wanted, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return false
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.onPort(address) != ""
+}
+
+// onPort is a socket of the address's port; empty for none.
+func (s *sockets) onPort(address string) string {
+	wanted, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
 	for at := range s.byAddress {
 		if netip.MustParseAddrPort(at).Port() == wanted.Port() {
-			return true
+			return at
 		}
 	}
-	return false
+	return ""
 }
 
 func (s *sockets) close(address string) {
