@@ -81,10 +81,10 @@ func begin(ctx context.Context, conn net.Conn, method string) (socket *net.UnixC
 	if !ok {
 		return nil, nil, fmt.Errorf("a socket cannot be handed over a %T", conn)
 	}
-	done = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if err != nil {
-			done()
+			stop()
 		}
 	}()
 	if _, err = fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: runner\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", method, protocol); err != nil {
@@ -102,7 +102,7 @@ func begin(ctx context.Context, conn net.Conn, method string) (socket *net.UnixC
 	if r.Buffered() > 0 {
 		return nil, nil, errors.New("the runner speaks before it is asked")
 	}
-	return socket, done, nil
+	return socket, stop, nil
 }
 
 func whyEnded(ctx context.Context, err error) error {
