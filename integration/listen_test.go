@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -261,4 +262,48 @@ func TestOwnListenerPolicy(t *testing.T) {
 	assert.Contains(t, ask(p, "127.0.0.1:1"), "http.stream_listen allows "+address)
 	p.expect(t, 200, "POST", "/streams/a", listening("a", strings.Replace(address, "127.0.0.1", "localhost", 1)))
 	assert.Equal(t, "a:x", newCaller(address).expect(t, 200, "POST", "/post", "x").Text())
+}
+
+// TestOwnListenerMoves: one request moves an address from a stream to another,
+// whether that goes or stays, and refuses what cannot be done in one step.
+func TestOwnListenerMoves(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t)
+	first, second := freeAddress(t), freeAddress(t)
+	set := func(status int, listen map[string]string) answer {
+		streams := map[string]any{}
+		for id, address := range listen {
+			config := map[string]any{
+				"input":    map[string]any{"http_server": map[string]any{"path": "/post"}},
+				"pipeline": map[string]any{"processors": []any{map[string]any{"mapping": "root = '" + id + ":' + content().string()"}}},
+				"output":   map[string]any{"sync_response": map[string]any{}},
+			}
+			if address != "" {
+				config["runtime"] = map[string]any{"http": map[string]any{"listen": address}}
+			}
+			streams[id] = config
+		}
+		text, err := json.Marshal(streams)
+		require.NoError(t, err)
+		return p.expect(t, status, "POST", "/streams", strings.ReplaceAll(string(text), "'", `\"`))
+	}
+	answers := func(address string) string {
+		return newCaller(address).expect(t, 200, "POST", "/post", "x").Text()
+	}
+	set(200, map[string]string{"a": first, "b": ""})
+	assert.Equal(t, "a:x", answers(first))
+	set(200, map[string]string{"a": "", "b": first})
+	assert.Equal(t, "b:x", answers(first))
+	set(200, map[string]string{"a": first, "b": second})
+	assert.Equal(t, "a:x", answers(first))
+	assert.Equal(t, "b:x", answers(second))
+	refusal := set(400, map[string]string{"a": second, "b": first})
+	assert.Contains(t, refusal.Text(), "listens on")
+	assert.Equal(t, "a:x", answers(first), "nothing was changed")
+	assert.Equal(t, "b:x", answers(second))
+	set(200, map[string]string{"c": first})
+	assert.Equal(t, "c:x", answers(first))
+	assert.True(t, nobodyAt(t, second))
+	set(200, map[string]string{})
+	assert.True(t, nobodyAt(t, first))
 }

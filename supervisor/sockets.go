@@ -36,7 +36,7 @@ func (s *sockets) claim(stream, address string, listen func() (fd int, err error
 	defer s.mu.Unlock()
 	if held := s.byAddress[address]; held != nil {
 		if held.stream != stream {
-			return &InvalidError{fmt.Sprintf("runtime.http.listen: stream %q listens on %s: choose another address, or change that stream first", held.stream, address)}
+			return &socketTakenError{InvalidError{fmt.Sprintf("runtime.http.listen: stream %q listens on %s: choose another address, or change that stream first", held.stream, address)}, address}
 		}
 		if _, err := handover.Address(held.fd); err == nil {
 			return nil
