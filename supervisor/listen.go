@@ -181,9 +181,7 @@ func (s *stream) regainSocket(inst *instance) {
 	if v.current != inst || address == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
-	defer cancel()
-	if err := s.sup.askBack(ctx, s, inst, address); err != nil && inst.alive() && s.life.Err() == nil {
+	if err := s.sup.askBack(s.life, s, inst, address); err != nil && inst.alive() && s.life.Err() == nil {
 		s.log.Warn("the adopted runner does not give its listening socket back: callers are refused when it ends",
 			zap.String("address", address), zap.Error(err))
 	}
@@ -191,6 +189,8 @@ func (s *stream) regainSocket(inst *instance) {
 
 // askBack gets a copy of the socket that a runner listens on.
 func (s *Supervisor) askBack(ctx context.Context, st *stream, inst *instance, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
+	defer cancel()
 	conn, err := inst.proc.Dial(ctx, inst.httpSocket)
 	if err != nil {
 		return err
@@ -218,7 +218,8 @@ func (s *stream) ownCallsWithin(timeout time.Duration) time.Duration {
 	defer cancel()
 	told, err := s.current.proc.Ready(ctx)
 	if err != nil || told.Own == nil {
-		return timeout
+		// Not at once: the stream's other wishes wait while it is asked.
+		return timeout + s.sup.cfg.Timeouts.RPC
 	}
 	return max(timeout-told.Own.Quiet, 0)
 }

@@ -112,3 +112,18 @@ func TestRegain(t *testing.T) {
 	s.retain("a", "")
 	assert.ErrorIs(t, unix.Close(fd), unix.EBADF)
 }
+
+// TestListenOnWildcards: an address is of one family, as the policy has it.
+func TestListenOnWildcards(t *testing.T) {
+	fd, address := listenFreely(t, 0)
+	require.NoError(t, unix.Close(fd))
+	port := address[len("127.0.0.1"):]
+	for _, wildcard := range []string{"0.0.0.0" + port, "[::]" + port} {
+		fd, err := listenAs(0, wildcard)
+		require.NoError(t, err)
+		at, err := handover.Address(fd)
+		require.NoError(t, err)
+		assert.Equal(t, wildcard, at.String())
+		defer func() { _ = unix.Close(fd) }()
+	}
+}
