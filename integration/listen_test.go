@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,6 +183,7 @@ func TestOwnListenerWakes(t *testing.T) {
 	_, err = io.WriteString(conn, "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
 	require.NoError(t, err)
 	pid := awaitState(t, r.client, "a", "running").PID
+	awaitCalls(t, r.client, "a", 1)
 	r.expect(t, 200, "POST", "/streams/other", dozing("other"))
 	for range 2 {
 		awaitState(t, r.client, "other", "idle")
@@ -306,4 +309,37 @@ func TestOwnListenerMoves(t *testing.T) {
 	assert.True(t, nobodyAt(t, second))
 	set(200, map[string]string{})
 	assert.True(t, nobodyAt(t, first))
+}
+
+// TestOwnListenerWakeFails: who connects to an idle stream that cannot be started
+// waits for it, and the attempts are no more than after any failure.
+func TestOwnListenerWakeFails(t *testing.T) {
+	t.Parallel()
+	r := newRestartable(t)
+	binary, err := os.ReadFile(r.Runner)
+	require.NoError(t, err)
+	r.Runner = filepath.Join(filepath.Dir(r.DataDir), "runner")
+	require.NoError(t, os.WriteFile(r.Runner, binary, 0o700)) //nolint:gosec // It is executed.
+	r.start(t)
+	address := freeAddress(t)
+	r.expect(t, 200, "POST", "/streams/a", strings.Replace(listening("a", address), "runtime: {", "runtime: {idle_timeout: 100ms, ", 1))
+	awaitState(t, r.client, "a", "idle")
+	require.NoError(t, os.Rename(r.Runner, r.Runner+".away"))
+	answered := make(chan string, 1)
+	go func() {
+		defer close(answered)
+		a, err := newCaller(address).ask(t.Context(), request{Method: http.MethodPost, Path: "/post", Body: "x"})
+		if assert.NoError(t, err) {
+			answered <- a.Text()
+		}
+	}()
+	await(t, changeTimeout, "some attempts", func() error {
+		if s := mustStatus(t, r.client, "a"); s.Restarts < 3 {
+			return fmt.Errorf("it is %s", s)
+		}
+		return nil
+	})
+	assert.Less(t, mustStatus(t, r.client, "a").Restarts, uint64(8), "each waits longer than the one before")
+	require.NoError(t, os.Rename(r.Runner+".away", r.Runner))
+	assert.Equal(t, "a:x", <-answered)
 }
