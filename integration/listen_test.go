@@ -343,3 +343,23 @@ func TestOwnListenerWakeFails(t *testing.T) {
 	require.NoError(t, os.Rename(r.Runner+".away", r.Runner))
 	assert.Equal(t, "a:x", <-answered)
 }
+
+// TestOwnListenerDetached: a server that lets go of its streams leaves those that
+// run listening, and the next one keeps them so when they are changed.
+func TestOwnListenerDetached(t *testing.T) {
+	t.Parallel()
+	r := newRestartable(t)
+	r.start(t, "--on-exit", "detach")
+	runs, sleeps := freeAddress(t), freeAddress(t)
+	r.expect(t, 200, "POST", "/streams/runs", listening("a", runs))
+	r.expect(t, 200, "POST", "/streams/sleeps", strings.Replace(listening("a", sleeps), "runtime: {", "runtime: {idle_timeout: 100ms, ", 1))
+	awaitState(t, r.client, "sleeps", "idle")
+	end := press(t, runs)
+	r.stop(t)
+	assert.True(t, nobodyAt(t, sleeps))
+	r.start(t, "--on-exit", "detach")
+	r.expect(t, 200, "PUT", "/streams/runs", listening("b", runs))
+	assert.Positive(t, end())
+	assert.Equal(t, "b:x", newCaller(runs).expect(t, 200, "POST", "/post", "x").Text())
+	assert.Equal(t, "a:x", newCaller(sleeps).expect(t, 200, "POST", "/post", "x").Text())
+}
