@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -127,7 +128,9 @@ func (e *exchange) attempt(c *fiber.Ctx, request *multiplex.Outgoing, last bool)
 	}
 	call, err := e.function.Calls.Start(context.Background(), request, last)
 	if err != nil {
-		return fmt.Errorf("%w: %w: the runner of stream %q cannot be reached: %w", supervisor.ErrUnavailable, errNotSent, e.id, err)
+		// It is leaving, or dying, and the next one will do: but not before that is
+		// known to everybody.
+		return fmt.Errorf("%w: %w: the runner of stream %q %s: %w", supervisor.ErrUnavailable, errNotSent, e.id, e.function.WhyLost(), err)
 	}
 	e.call = call
 	if !last {
@@ -259,7 +262,7 @@ func (s *Server) failed(c *fiber.Ctx, e *exchange, err error) error {
 // the form that it always has; one that is idle is ready.
 func (s *Server) noFunction(c *fiber.Ctx, e *exchange, err error) error {
 	switch {
-	case e.probe && errors.Is(err, supervisor.ErrUnavailable):
+	case e.probe && isAny(err, supervisor.ErrUnavailable, supervisor.ErrTimeout, supervisor.ErrBroken):
 		return c.Status(fiber.StatusServiceUnavailable).JSON(fiber.Map{
 			"error": err.Error(), "statuses": []struct{}{},
 		})
@@ -329,6 +332,9 @@ func (e *exchange) follow(c *fiber.Ctx) {
 type answerBody struct{ *exchange }
 
 func (b *answerBody) Read(p []byte) (int, error) { return b.call.Read(p) }
+
+// WriteTo implements io.WriterTo.
+func (b *answerBody) WriteTo(w io.Writer) (int64, error) { return b.call.WriteTo(w) }
 
 func (b *answerBody) Close() error {
 	b.end()

@@ -111,7 +111,7 @@ func TestDurablePanic(t *testing.T) {
 	r.start(t)
 	r.expect(t, 200, "POST", "/streams/s", withPolicy(rangeYAML, "{policy: never}"))
 	a := r.call(t, "POST", "/s/post", `{"n":9000000000000000000}`)
-	assert.Equal(t, 503, a.Status, "%s", a)
+	assert.Equal(t, 502, a.Status, "%s", a)
 	s := awaitState(t, r.client, "s", "failed")
 	t.Logf("the status: %s", s)
 	require.NotNil(t, s.LastExit)

@@ -76,7 +76,8 @@ func newTargets(t *testing.T, world *hostileWorld) map[string]*target {
 // time.
 func newTarget(t *testing.T, world *hostileWorld, settings ...string) *target {
 	t.Helper()
-	var args []string
+	// What attacks is to be in runners that were started ahead as well.
+	args := []string{"--set", "warm_pool.size=2"}
 	for _, set := range append(hostileLimits, settings...) {
 		args = append(args, "--set", set)
 	}

@@ -72,7 +72,7 @@ func TestIsolation(t *testing.T) {
 	for range 3 {
 		pid := awaitPID(t, p.client, panicking)
 		a := p.call(t, "POST", "/"+panicking+"/post", `{"n":9000000000000000000}`)
-		assert.Equal(t, 503, a.Status, "the request that ends its runner: %s", a)
+		assert.Equal(t, 502, a.Status, "the request that ends its runner: %s", a)
 		awaitGone(t, pid)
 		kill(t, p, killed)
 	}
@@ -96,7 +96,7 @@ func TestIsolation(t *testing.T) {
 	}
 	kill(t, p, killed)
 	a := p.call(t, "POST", "/"+panicking+"/post", `{"n":9000000000000000000}`)
-	assert.Equal(t, 503, a.Status, "the request that ends its runner: %s", a)
+	assert.Equal(t, 502, a.Status, "the request that ends its runner: %s", a)
 	await(t, changeTimeout, hung+" to be reported", func() error {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()

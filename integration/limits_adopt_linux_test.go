@@ -60,7 +60,7 @@ func TestLimitsAdopted(t *testing.T) {
 
 	// Those that were taken over are under their limits as ever.
 	for id, limit := range map[string]float64{"own": 64 * mib, "default": 160 * mib} {
-		r.expect(t, 503, "POST", "/"+id+"/post", tooLarge)
+		r.expect(t, 502, "POST", "/"+id+"/post", tooLarge)
 		s := awaitEnd(t, r.client, id, "oom", "running")
 		assert.InDelta(t, limit, s.LastExit.LimitBytes, 0, id)
 		assert.InEpsilon(t, limit, s.LastExit.UsedBytes, 0.1)

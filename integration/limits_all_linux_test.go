@@ -70,7 +70,7 @@ func TestLimitsKernel(t *testing.T) {
 	assert.Equal(t, pid, s.PID)
 	assert.Equal(t, is, s.Isolation.Limits.limitFigures)
 	assert.EqualValues(t, 64*mib, is.Memory)
-	assert.Equal(t, 503, r.call(t, "POST", "/all/post", fmt.Sprint("repeat ", 100*mib)).Status)
+	assert.Equal(t, 502, r.call(t, "POST", "/all/post", fmt.Sprint("repeat ", 100*mib)).Status)
 	s = awaitEnd(t, r.client, "all", "oom", "running")
 	assert.EqualValues(t, 64*mib, s.LastExit.LimitBytes)
 	// At its peak, which may have been before the limit was lowered.

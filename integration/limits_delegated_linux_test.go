@@ -84,7 +84,7 @@ func TestLimitsKernelDelegated(t *testing.T) {
 	assert.Equal(t, figures, again.Isolation.Limits.limitFigures)
 	assert.Equal(t, s.PID, again.PID)
 	assertCounted(t, p.client, "hog")
-	p.expect(t, 503, "POST", "/hog/post", tooLarge)
+	p.expect(t, 502, "POST", "/hog/post", tooLarge)
 	assert.EqualValues(t, 100*mib, awaitEnd(t, p.client, "hog", "oom", "failed").LastExit.LimitBytes)
 	p.stop(t)
 	assert.Empty(t, leavesOf(t, s.Isolation.Limits.Cgroup))

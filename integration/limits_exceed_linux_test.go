@@ -45,7 +45,7 @@ func exceedMemory(t *testing.T, p *penstock) {
 	assertCounted(t, p.client, "hog")
 	kills := scrape(t, p.client)["penstock_oom_kills_total"]
 
-	p.expect(t, 503, "POST", "/hog/post", tooMuch)
+	p.expect(t, 502, "POST", "/hog/post", tooMuch)
 	s := awaitEnd(t, p.client, "hog", "oom", "running")
 	assert.EqualValues(t, limit, s.LastExit.LimitBytes)
 	assert.InEpsilon(t, limit, s.LastExit.UsedBytes, 0.1)
@@ -62,7 +62,7 @@ func exceedMemory(t *testing.T, p *penstock) {
 	assert.EqualValues(t, limit, series[`penstock_runner_memory_limit_bytes{stream="hog"}`])
 
 	p.expect(t, 200, "POST", "/streams/once", strings.Replace(limited("memory: 64MiB", repeatYAML), "limits:", "restart: {policy: never}, limits:", 1))
-	p.expect(t, 503, "POST", "/once/post", tooMuch)
+	p.expect(t, 502, "POST", "/once/post", tooMuch)
 	s = awaitEnd(t, p.client, "once", "oom", "failed")
 	assert.Regexp(t, "killed because it used 6[0-9] MiB of memory and its limit is 64 MiB; its restart policy is never", s.Reason)
 	assert.Zero(t, s.PID)
@@ -79,7 +79,7 @@ func exceedMemoryByProgram(t *testing.T, p *penstock) {
 	pid := assertEnforced(t, p.server, "programs").PID
 	a := p.call(t, "POST", "/programs/post", fmt.Sprint("hold ", 512*mib))
 	if cgroupVersion() == 2 {
-		assert.Equal(t, 503, a.Status, "%s", a)
+		assert.Equal(t, 502, a.Status, "%s", a)
 		s := awaitEnd(t, p.client, "programs", "oom", "running")
 		assert.EqualValues(t, 128*mib, s.LastExit.LimitBytes)
 	} else {

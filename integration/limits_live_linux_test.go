@@ -99,7 +99,7 @@ func TestLimitsRaised(t *testing.T) {
 	p := startPenstock(t)
 	const large = 50 * mib
 	p.expect(t, 200, "POST", "/streams/hog", limited("memory: 48MiB", repeatYAML))
-	p.expect(t, 503, "POST", "/hog/post", fmt.Sprintf(`{"n":%d}`, large))
+	p.expect(t, 502, "POST", "/hog/post", fmt.Sprintf(`{"n":%d}`, large))
 	pid := awaitEnd(t, p.client, "hog", "oom", "running").PID
 	p.expect(t, 200, "PATCH", "/streams/hog", limited("memory: 400MiB", ""))
 	a := p.expect(t, 200, "POST", "/hog/post", fmt.Sprintf(`{"n":%d}`, large))

@@ -83,7 +83,7 @@ func (r *restartable) exec(args ...string) error {
 	s.cmd = exec.Command(r.Penstock, append([]string{
 		"serve", "--listen", strings.TrimPrefix(r.Base, "http://"), "--data-dir", r.DataDir,
 		"--runner", r.Runner, "--log-level", "debug", "--set", "orphan_timeout=1h",
-		"--set", "limits.cgroup_parent=" + cgroupParent(),
+		"--set", "limits.cgroup_parent=" + cgroupParent(), "--set", warmPool(),
 	}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := r.where.start(s.cmd); err != nil {

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,14 @@ type penstock struct {
 	stopped bool
 }
 
+// warmEnv has the servers of the tests start so many runners ahead, where a test
+// says nothing else.
+const warmEnv = "PENSTOCK_WARM_POOL"
+
+// warmPool is the setting of the pool of warm runners. There is none by default:
+// many tests count the processes of a server.
+func warmPool() string { return "warm_pool.size=" + cmp.Or(os.Getenv(warmEnv), "0") }
+
 // startPenstock starts `penstock serve` on a free port of 127.0.0.1 with a
 // data directory of its own. args are appended: further flags, stream files.
 func startPenstock(t testing.TB, args ...string) *penstock {
@@ -90,7 +99,7 @@ func startPenstockIn(t testing.TB, where place, args ...string) *penstock {
 	p.server, err = startServerIn(t, where, bin.Penstock, append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--addr-file", addrFile,
 		"--data-dir", p.DataDir, "--runner", bin.Runner, "--log-level", "debug",
-		"--set", "limits.cgroup_parent=" + cgroupParent(),
+		"--set", "limits.cgroup_parent=" + cgroupParent(), "--set", warmPool(),
 	}, args...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.stop(t) })

@@ -42,6 +42,18 @@ func (c *Client) Prepare(ctx context.Context, req PrepareRequest) (Prepared, err
 	return Prepared{Endpoints: resp.GetEndpoints(), HTTPSocket: resp.GetHttpSocket(), Restless: resp.GetRestless()}, nil
 }
 
+// Rehearse implements Runner.
+func (c *Client) Rehearse(ctx context.Context, policy ComponentPolicy) error {
+	_, err := c.service.Rehearse(ctx, &runnerpb.RehearseRequest{Policy: policyToProto(policy)})
+	return fromStatus(err)
+}
+
+// Assume implements Runner.
+func (c *Client) Assume(ctx context.Context, a Assignment) error {
+	_, err := c.service.Assume(ctx, assignmentToProto(a))
+	return fromStatus(err)
+}
+
 // Run implements Runner.
 func (c *Client) Run(ctx context.Context) error {
 	_, err := c.service.Run(ctx, &runnerpb.RunRequest{})

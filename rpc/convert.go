@@ -177,6 +177,7 @@ func eventFromProto(e *runnerpb.EventsResponse) Event {
 func identityToProto(id Identity) *runnerpb.IdentifyResponse {
 	out := &runnerpb.IdentifyResponse{
 		StreamId: text(id.StreamID), Instance: text(id.Instance), Version: text(id.Version), Pid: int64(id.PID),
+		CanAssume: id.CanAssume,
 	}
 	switch id.Phase {
 	case PhaseFresh:
@@ -194,7 +195,10 @@ func identityToProto(id Identity) *runnerpb.IdentifyResponse {
 }
 
 func identityFromProto(id *runnerpb.IdentifyResponse) Identity {
-	out := Identity{StreamID: id.GetStreamId(), Instance: id.GetInstance(), Version: id.GetVersion(), PID: int(id.GetPid())}
+	out := Identity{
+		StreamID: id.GetStreamId(), Instance: id.GetInstance(), Version: id.GetVersion(), PID: int(id.GetPid()),
+		CanAssume: id.GetCanAssume(),
+	}
 	switch id.GetPhase() {
 	case runnerpb.IdentifyResponse_PHASE_FRESH, runnerpb.IdentifyResponse_PHASE_UNSPECIFIED:
 		out.Phase = PhaseFresh
@@ -214,4 +218,25 @@ func identityFromProto(id *runnerpb.IdentifyResponse) Identity {
 // byte that is not UTF-8. Messages and labels can hold what a stream read.
 func text(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+func assignmentToProto(a Assignment) *runnerpb.AssumeRequest {
+	req := &runnerpb.AssumeRequest{
+		WorkDir: a.WorkDir, Environment: a.Environment, MemoryBytes: a.Limits.MemoryBytes, Cpus: int32(a.Limits.CPUs),
+	}
+	if a.User != nil {
+		req.User = &runnerpb.User{Uid: a.User.UID, Gid: a.User.GID}
+	}
+	return req
+}
+
+func assignmentFromProto(req *runnerpb.AssumeRequest) Assignment {
+	a := Assignment{
+		WorkDir: req.GetWorkDir(), Environment: req.GetEnvironment(),
+		Limits: Limits{MemoryBytes: req.GetMemoryBytes(), CPUs: int(req.GetCpus())},
+	}
+	if user := req.GetUser(); user != nil {
+		a.User = &User{UID: user.GetUid(), GID: user.GetGid()}
+	}
+	return a
 }

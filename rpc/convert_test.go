@@ -121,8 +121,28 @@ func TestMetricsRoundTrip(t *testing.T) {
 
 func TestIdentityRoundTrip(t *testing.T) {
 	for _, phase := range []Phase{PhaseFresh, PhasePrepared, PhaseRunning, PhaseEnded, PhaseLeaving} {
-		want := Identity{StreamID: "s", Instance: "i", Version: "v", Phase: phase, PID: 1 << 30}
+		want := Identity{StreamID: "s", Instance: "i", Version: "v", Phase: phase, CanAssume: true, PID: 1 << 30}
 		assert.Equal(t, want, identityFromProto(identityToProto(want)))
 	}
 	assert.Equal(t, PhaseFresh, identityFromProto(&runnerpb.IdentifyResponse{}).Phase, "of a runner that does not say")
+}
+
+func TestAssignmentRoundTrip(t *testing.T) {
+	for _, want := range []Assignment{
+		{Environment: map[string]string{}},
+		{
+			User: &User{UID: 200001, GID: 200002}, WorkDir: "/w", Environment: map[string]string{"A": "b"},
+			Limits: Limits{MemoryBytes: 1 << 40, CPUs: 3},
+		},
+	} {
+		wire, err := proto.Marshal(assignmentToProto(want))
+		require.NoError(t, err)
+		var back runnerpb.AssumeRequest
+		require.NoError(t, proto.Unmarshal(wire, &back))
+		got := assignmentFromProto(&back)
+		if got.Environment == nil {
+			got.Environment = map[string]string{}
+		}
+		assert.Equal(t, want, got)
+	}
 }

@@ -15,6 +15,14 @@ type Runner interface {
 	// Prepare lints and builds a config without running it. A config that is
 	// refused gives a *Rejection; anything else is a failure of the runner.
 	Prepare(ctx context.Context, req PrepareRequest) (Prepared, error)
+	// Rehearse has a runner that was started for nobody yet do ahead what needs
+	// nobody's config. From then on it keeps to the policy, and a Prepare with
+	// another one fails. It comes before Assume: later it fails with ErrPrepared.
+	Rehearse(ctx context.Context, policy ComponentPolicy) error
+	// Assume has a runner that was started for nobody yet become a stream's: what
+	// a process is otherwise started with. It comes before Prepare, and once: later
+	// it fails with ErrPrepared. After any error the runner is to be ended.
+	Assume(ctx context.Context, a Assignment) error
 	// Run starts what Prepare built. It returns once the stream was started,
 	// or ErrNotPrepared.
 	Run(ctx context.Context) error
@@ -41,6 +49,21 @@ type Runner interface {
 	SetLimits(ctx context.Context, l Limits) error
 }
 
+// Assignment is what a runner that was started for nobody yet is to become.
+type Assignment struct {
+	// User is who it becomes, for good; nil is who it is.
+	User *User
+	// WorkDir is its working directory; empty is the one that it has.
+	WorkDir string
+	// Environment are variables of its process.
+	Environment map[string]string
+	// Limits are those of its Go runtime; here 0 leaves one as it is.
+	Limits Limits
+}
+
+// User is a user and its only group. Neither is root's.
+type User struct{ UID, GID uint32 }
+
 // Limits are those of a runner's Go runtime.
 type Limits struct {
 	// MemoryBytes is what the garbage collector keeps the process's memory
@@ -58,6 +81,8 @@ type Identity struct {
 	// Version is that of the runner's binary.
 	Version string
 	Phase   Phase
+	// CanAssume says that the runner knows Rehearse and Assume.
+	CanAssume bool
 	// PID is the process's id as the runner sees it, which tells others
 	// nothing: in a pid namespace of its own it is 1.
 	PID int

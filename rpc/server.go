@@ -87,6 +87,14 @@ func (s *server) Prepare(ctx context.Context, req *runnerpb.PrepareRequest) (*ru
 	return &runnerpb.PrepareResponse{Endpoints: prepared.Endpoints, HttpSocket: prepared.HTTPSocket, PolicyEnforced: true, Restless: prepared.Restless}, nil
 }
 
+func (s *server) Rehearse(ctx context.Context, req *runnerpb.RehearseRequest) (*runnerpb.RehearseResponse, error) {
+	return &runnerpb.RehearseResponse{}, toStatus(s.impl.Rehearse(ctx, policyFromProto(req.GetPolicy())))
+}
+
+func (s *server) Assume(ctx context.Context, req *runnerpb.AssumeRequest) (*runnerpb.AssumeResponse, error) {
+	return &runnerpb.AssumeResponse{}, toStatus(s.impl.Assume(ctx, assignmentFromProto(req)))
+}
+
 func (s *server) Run(ctx context.Context, _ *runnerpb.RunRequest) (*runnerpb.RunResponse, error) {
 	return &runnerpb.RunResponse{}, toStatus(s.impl.Run(ctx))
 }

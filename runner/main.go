@@ -30,7 +30,11 @@ func Main(version string) int {
 	// A supervisor that dies must not take the runner along by a pipe.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 
-	s, err := newServer(version)
+	err := giveUpRoot()
+	var s *server
+	if err == nil {
+		s, err = newServer(version)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "penstock-runner:", err)
 		return 1

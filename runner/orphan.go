@@ -8,6 +8,10 @@ import (
 // firstContact is how long a runner waits for its first supervisor.
 const firstContact = 30 * time.Second
 
+// abandoned is how long a runner that was started ahead, and has no stream yet,
+// outlives its supervisor.
+const abandoned = 3 * time.Second
+
 // orphanWatch calls expired when no supervisor has been attached for long
 // enough. An open event stream is what attaches one.
 type orphanWatch struct {
@@ -15,7 +19,9 @@ type orphanWatch struct {
 	attached int
 	// timeout is zero when the runner waits for ever.
 	timeout time.Duration
-	timer   *time.Timer
+	// chosen says that the timeout is the supervisor's.
+	chosen bool
+	timer  *time.Timer
 }
 
 func newOrphanWatch(expired func()) *orphanWatch {
@@ -26,7 +32,7 @@ func newOrphanWatch(expired func()) *orphanWatch {
 func (w *orphanWatch) setTimeout(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timeout = d
+	w.timeout, w.chosen = d, true
 	w.rearm()
 }
 
@@ -34,6 +40,9 @@ func (w *orphanWatch) attach() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.attached++
+	if !w.chosen {
+		w.timeout = abandoned
+	}
 	w.rearm()
 }
 

@@ -19,14 +19,20 @@ func deny(class string, names ...string) rpc.ComponentPolicy {
 	return rpc.ComponentPolicy{Classes: map[string]rpc.ClassPolicy{class: {Deny: names}}}
 }
 
-// prepareWith prepares a config under a policy in a new runner.
+// prepareWith prepares a config under a policy in a new runner, and in another
+// that kept to the policy before: both have to say the same.
 func prepareWith(t *testing.T, policy rpc.ComponentPolicy, config string, change ...func(*rpc.PrepareRequest)) error {
 	t.Helper()
 	req := rpc.PrepareRequest{StreamID: "s", Config: []byte(config), Policy: policy}
 	for _, c := range change {
 		c(&req)
 	}
-	_, err := start(t).Prepare(context.Background(), req)
+	ctx := context.Background()
+	_, err := start(t).Prepare(ctx, req)
+	ahead := start(t)
+	require.NoError(t, ahead.Rehearse(ctx, policy))
+	_, again := ahead.Prepare(ctx, req)
+	assert.Equal(t, err, again, "of a runner that has rehearsed")
 	return err
 }
 

@@ -159,10 +159,10 @@ func TestIdentifyInEveryPhase(t *testing.T) {
 	p := start(t)
 	id, err := p.Identify(ctx)
 	require.NoError(t, err)
-	assert.Equal(t, rpc.Identity{Version: "v7", Phase: rpc.PhaseFresh, PID: p.cmd.Process.Pid}, id)
+	assert.Equal(t, rpc.Identity{Version: "v7", CanAssume: true, Phase: rpc.PhaseFresh, PID: p.cmd.Process.Pid}, id)
 
 	p.prepare(t, idle)
-	want := rpc.Identity{StreamID: "s", Instance: "token", Version: "v7", Phase: rpc.PhasePrepared, PID: p.cmd.Process.Pid}
+	want := rpc.Identity{StreamID: "s", Instance: "token", Version: "v7", CanAssume: true, Phase: rpc.PhasePrepared, PID: p.cmd.Process.Pid}
 	id, err = p.Identify(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, want, id)

@@ -54,6 +54,8 @@ type server struct {
 	// ready is closed once there is a stream.
 	ready   chan struct{}
 	running atomic.Bool
+	// assumed is set when the runner has become a stream's.
+	assumed atomic.Bool
 	// leaving is set when the stream is stopped, by the supervisor or by the
 	// process's own decision: its end is not its own then.
 	leaving atomic.Bool
@@ -143,9 +145,7 @@ func (s *server) Run(context.Context) error {
 
 // trim ends what was only good for the start.
 func trim() {
-	if os.Getenv("GOGC") == rpc.StartGOGC {
-		debug.SetGCPercent(100)
-	}
+	adaptCollector()
 	debug.FreeOSMemory()
 }
 
@@ -226,7 +226,7 @@ func (s *server) Identify(context.Context) (rpc.Identity, error) {
 	if named := s.named.Load(); named != nil {
 		id = *named
 	}
-	id.Version, id.Phase, id.PID = s.version, s.phase(), os.Getpid()
+	id.Version, id.Phase, id.PID, id.CanAssume = s.version, s.phase(), os.Getpid(), canAssume
 	return id, nil
 }
 

@@ -73,6 +73,14 @@ func (l *ledger) settle(id string, limit options.Bytes) {
 	l.set(id, int64(limit))
 }
 
+// figures are how much there is for streams, of how much, and how much of it was
+// promised to those with limits; in bytes.
+func (l *ledger) figures() (budget, total, promised int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.budget, l.total, l.sum
+}
+
 // over says by how much more than the budget was given away.
 func (l *ledger) over() int64 {
 	l.mu.Lock()

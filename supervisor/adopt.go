@@ -76,6 +76,7 @@ func (s *Supervisor) clear(streams []*stream, keep []string) {
 	s.confiner.clean(s.cfg.DataDir, s.log)
 	s.dropAllStrayFiles()
 	close(s.cleared)
+	s.watchers.Go(func() { s.pool.run(s.root) })
 	for _, st := range streams {
 		// One that is being changed meanwhile does not delay the others.
 		s.watchers.Go(func() { st.tell(st.goOn) })

@@ -35,6 +35,8 @@ type Config struct {
 	// Concurrency bounds how many runners one request starts, stops or asks at
 	// the same time. At least 1.
 	Concurrency int `yaml:"concurrency"`
+	// WarmPool is about runners that are started ahead.
+	WarmPool WarmPool `yaml:"warm_pool"`
 	// Isolation says what streams are kept from.
 	Isolation IsolationConfig `yaml:"isolation"`
 	// Limits bounds what streams may use.
@@ -117,6 +119,7 @@ func DefaultConfig() Config {
 		OrphanTimeout: time.Hour,
 		StreamLogs:    StreamLogs{MaxMegabytes: 8},
 		Concurrency:   8,
+		WarmPool:      WarmPool{Size: WarmAuto, Max: 8},
 		Isolation:     defaultIsolation(),
 		Limits:        LimitsConfig{HostMemoryShare: 90},
 		StreamMetrics: StreamMetrics{MaxSeries: 10_000},
@@ -160,6 +163,7 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("concurrency is %d: it must be at least 1", c.Concurrency))
 	}
+	errs = append(errs, c.WarmPool.validate()...)
 	errs = append(errs, c.Isolation.validate(c.DataDir)...)
 	errs = append(errs, c.Limits.validate()...)
 	errs = append(errs, c.Calls.Validate()...)

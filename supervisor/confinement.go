@@ -38,33 +38,22 @@ func (s *Supervisor) dataDir(id string) string { return filepath.Join(s.streamDi
 // confinement makes ready what the runner of a stream is started in. The id is
 // empty for one that only checks resources.
 func (s *Supervisor) confinement(id string, opts options.Options, limits options.Limits) (process.Confinement, error) {
-	c := s.confiner
-	var out process.Confinement
-	if c.hierarchy != nil && (c.cfg.Profile != ProfileNone || inCgroup(limits)) {
-		out.Hierarchy, out.Limits = c.hierarchy, c.cgroupLimits(limits)
-	}
-	if c.cfg.Profile != ProfileNone || limits != (options.Limits{}) {
-		out.Launcher = c.launcher
-		out.Plan = sandbox.Plan{
-			Env:         runtimeVariables(limits),
-			OOMScoreAdj: sacrificed,
-			NoFile:      uint64(limits.NoFile),
-			FileSize:    uint64(limits.Disk),
-			Lock:        c.cfg.Profile != ProfileNone,
-		}
+	out, err := s.shared(opts, limits)
+	if err != nil {
+		return out, err
 	}
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
-	if c.cfg.Profile == ProfileStrict {
-		strict, err := s.strict(id, opts.Sandbox)
-		if err != nil {
+	if strict := out.Plan.Strict; strict != nil {
+		if uid, err = s.confiner.uids.of(id); err != nil {
 			return out, err
 		}
-		out.Plan.Strict = strict
-		uid, gid = strict.UID, strict.GID
+		gid = uid
+		strict.UID, strict.GID = uid, gid
 		out.Plan.Env = append(out.Plan.Env, "TMPDIR=/tmp", "PATH="+defaultPath, "HOME=/tmp")
 		out.Plan.WorkDir = "/tmp"
 		if id != "" {
 			out.Plan.WorkDir = s.dataDir(id)
+			strict.Write = append(strict.Write, s.streamDir(id))
 		}
 	}
 	if id == "" {
@@ -82,26 +71,36 @@ func (s *Supervisor) confinement(id string, opts options.Options, limits options
 	return out, nil
 }
 
-// strict is what the profile strict adds for one stream.
-func (s *Supervisor) strict(id string, own options.Sandbox) (*sandbox.Strict, error) {
+// shared is the part of a confinement that says nothing of whose it is.
+func (s *Supervisor) shared(opts options.Options, limits options.Limits) (process.Confinement, error) {
 	c := s.confiner
+	var out process.Confinement
+	if c.hierarchy != nil && (c.cfg.Profile != ProfileNone || inCgroup(limits)) {
+		out.Hierarchy, out.Limits = c.hierarchy, c.cgroupLimits(limits)
+	}
+	if c.cfg.Profile != ProfileNone || limits != (options.Limits{}) {
+		out.Launcher = c.launcher
+		out.Plan = sandbox.Plan{
+			Env:         runtimeVariables(limits),
+			OOMScoreAdj: sacrificed,
+			NoFile:      uint64(limits.NoFile),
+			FileSize:    uint64(limits.Disk),
+			Lock:        c.cfg.Profile != ProfileNone,
+		}
+	}
+	if c.cfg.Profile != ProfileStrict {
+		return out, nil
+	}
 	if c.guarded != nil && !c.guards() {
-		return nil, fmt.Errorf("%w: the rules of egress are not in force: the server's log says why", ErrUnavailable)
+		return out, fmt.Errorf("%w: the rules of egress are not in force: the server's log says why", ErrUnavailable)
 	}
-	uid, err := c.uids.of(id)
-	if err != nil {
-		return nil, err
-	}
-	strict := &sandbox.Strict{
-		UID: uid, GID: uid, Hostname: "penstock", Mount: c.mount,
-		Read: permitted(own.Read, c.cfg.Read), Write: permitted(own.Write, c.cfg.Write),
+	out.Plan.Strict = &sandbox.Strict{
+		Hostname: "penstock", Mount: c.mount,
+		Read: permitted(opts.Sandbox.Read, c.cfg.Read), Write: permitted(opts.Sandbox.Write, c.cfg.Write),
 		Exec: c.cfg.AllowExec, TmpBytes: int64(c.cfg.TmpSize),
 		BindPorts: c.bind, ConnectPorts: c.connect,
 	}
-	if id != "" {
-		strict.Write = append(strict.Write, s.streamDir(id))
-	}
-	return strict, nil
+	return out, nil
 }
 
 // permitted are those of the paths that lie below a permitted one: what was

@@ -137,18 +137,23 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if err := s.claimSocket(ctx, id, sp.options.HTTP.Listen); err != nil {
 		return nil, err
 	}
-	proc, followed, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
+	runner, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
+	defer cancel()
+	proc, followed, version := runner.proc, runner.followed, runner.version
 	if err := mayIdle(sp.options, prepared.Restless); err != nil {
 		followed.unwatch()
 		proc.Kill()
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
-	defer cancel()
-	identity, err := proc.Identify(limited)
+	if version == "" {
+		var identity rpc.Identity
+		identity, err = proc.Identify(limited)
+		version = identity.Version
+	}
 	var layers sandbox.Layers
 	if err == nil && filepath.Dir(prepared.HTTPSocket) != proc.Dir() {
 		err = fmt.Errorf("it names the socket %s, which is not in its folder", prepared.HTTPSocket)
@@ -171,7 +176,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		calls:      multiplexed(proc, prepared.HTTPSocket),
 		transport:  socketTransport(proc, prepared.HTTPSocket),
 		token:      req.Instance,
-		version:    identity.Version,
+		version:    version,
 		restless:   prepared.Restless,
 		logLevel:   logLevel,
 		startedAt:  time.Now(),
@@ -196,35 +201,28 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts op
 	}
 }
 
-// startPrepared starts a runner, in its confinement, and calls Prepare on it. On
-// an error there is no runner left.
-func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*process.Process, *follower, rpc.Prepared, error) {
+// startPrepared takes or starts a runner, in its confinement, and calls Prepare on
+// it. On an error there is no runner left: one that has seen a config is never
+// another's.
+func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*started, rpc.Prepared, error) {
 	// Until what an earlier supervisor left has ended: two runners of a stream
 	// would take each other's input.
 	select {
 	case <-s.cleared:
 	case <-ctx.Done():
-		return nil, nil, rpc.Prepared{}, ctx.Err()
+		return nil, rpc.Prepared{}, ctx.Err()
 	}
-	if err := s.starts.Acquire(ctx, 1); err != nil {
-		return nil, nil, rpc.Prepared{}, err
-	}
-	confinement, err := s.confinement(req.StreamID, opts, limits)
+	defer s.pool.begin()()
+	runner, err := s.startRunner(ctx, req.StreamID, opts, limits)
 	if err != nil {
-		s.starts.Release(1)
-		return nil, nil, rpc.Prepared{}, err
+		return nil, rpc.Prepared{}, err
 	}
-	proc, err := s.launcher.Start(ctx, confinement)
-	s.starts.Release(1)
-	if err != nil {
-		return nil, nil, rpc.Prepared{}, err
-	}
-	followed := s.follow(proc, req.StreamID, limits)
+	proc, followed := runner.proc, runner.followed
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
 	defer cancel()
 	prepared, err := proc.Prepare(limited, req)
 	if err == nil {
-		return proc, followed, prepared, nil
+		return runner, prepared, nil
 	}
 
 	var rejection *rpc.Rejection
@@ -241,7 +239,7 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, 
 	}
 	followed.unwatch()
 	proc.Kill()
-	return nil, nil, rpc.Prepared{}, err
+	return nil, rpc.Prepared{}, err
 }
 
 // explain turns a runner's refusal into the error of this package, with

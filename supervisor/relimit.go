@@ -115,7 +115,7 @@ func (r *relimit) finish() {
 		r.s.log.Warn("the runner does not take its limits of files", zap.Error(err))
 	}
 	r.inst.limits = r.to
-	r.s.sup.rewatch(r.s.id, r.inst, r.to)
+	r.s.sup.rewatch(r.s.id, r.inst.proc, r.inst.watches, r.to)
 }
 
 // catchUpLimits gives an adopted runner the limits that it is to have under

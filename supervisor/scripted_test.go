@@ -89,6 +89,12 @@ func (r *scriptedRunner) Identify(context.Context) (rpc.Identity, error) {
 	return id, nil
 }
 
+// Rehearse implements rpc.Runner.
+func (r *scriptedRunner) Rehearse(context.Context, rpc.ComponentPolicy) error { return nil }
+
+// Assume implements rpc.Runner.
+func (r *scriptedRunner) Assume(context.Context, rpc.Assignment) error { return nil }
+
 // Run implements rpc.Runner.
 func (r *scriptedRunner) Run(context.Context) error {
 	if r.hangsAtRun {

@@ -38,6 +38,7 @@ type Supervisor struct {
 	calls       *calls.Calls
 	runner      *runnerBinary
 	sockets     *sockets
+	pool        *pool
 
 	// stored is what the store held at the start, until Start has taken it.
 	stored store.State
@@ -149,6 +150,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	}
 	s.declared = &declaredFiles{byKey: s.stored.Declared}
 	s.root, s.endRoot = context.WithCancel(context.Background())
+	s.pool = newPool(s)
 	return s, nil
 }
 

@@ -26,12 +26,7 @@ type watches struct {
 // first moment on. The id is empty for one that has no stream.
 func (s *Supervisor) watch(proc *process.Process, id string, limits options.Limits) *watches {
 	w := &watches{}
-	if !s.confiner.memoryInCgroup() && limits.Memory > 0 {
-		w.memory = s.watchMemory(proc, limits)
-	}
-	if id != "" && limits.Disk > 0 {
-		w.disk = s.watchDisk(proc, id, limits)
-	}
+	s.rewatch(id, proc, w, limits)
 	return w
 }
 
@@ -111,9 +106,8 @@ func (w *watches) diskUsed() int64 {
 	return w.disk.Used()
 }
 
-// rewatch has the watches of an instance look for other limits.
-func (s *Supervisor) rewatch(id string, inst *instance, to options.Limits) {
-	w := inst.watches
+// rewatch has the watches of a runner look for other limits.
+func (s *Supervisor) rewatch(id string, proc *process.Process, w *watches, to options.Limits) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
@@ -123,12 +117,12 @@ func (s *Supervisor) rewatch(id string, inst *instance, to options.Limits) {
 	case w.memory != nil:
 		w.memory.SetLimit(uint64(to.Memory))
 	case !s.confiner.memoryInCgroup() && to.Memory > 0:
-		w.memory = s.watchMemory(inst.proc, to)
+		w.memory = s.watchMemory(proc, to)
 	}
 	switch {
 	case w.disk != nil:
 		w.disk.SetLimit(int64(to.Disk))
-	case to.Disk > 0:
-		w.disk = s.watchDisk(inst.proc, id, to)
+	case id != "" && to.Disk > 0:
+		w.disk = s.watchDisk(proc, id, to)
 	}
 }

@@ -9,9 +9,14 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// flushAt is how much of an answer is gathered before its head goes out. What
-// is shorter goes out whole, with its length.
-const flushAt = 64 << 10
+const (
+	// flushAt is how much of an answer is gathered before its head goes out,
+	// unless the handler wants it out. What is shorter goes out with its length,
+	// which spares the other side to make chunks of it.
+	flushAt = 4 << 20
+	// pieceSize is how much of a body goes out at once.
+	pieceSize = 128 << 10
+)
 
 // answer is what a handler writes to. It does what Go's server does, as far as
 // it can be told from the other side: lengths that are known, types that are
@@ -28,8 +33,10 @@ type answer struct {
 	// length is what the handler has announced; negative if nothing.
 	length  int64
 	written int64
-	// text is what is to be sent next.
-	text []byte
+	// text is what is to be sent next, and unsent how much more there would be of
+	// what may have no body.
+	text   []byte
+	unsent int
 	// sent says that the head has gone out, and due that a credit is to come
 	// before the next piece.
 	sent bool
@@ -87,21 +94,33 @@ func (a *answer) Write(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	a.written += int64(len(p))
-	total := len(p)
-	if a.silent && len(a.text)+len(p) > flushAt {
-		return total, nil
+	switch {
+	case a.err != nil:
+		return 0, a.err
+	case a.silent:
+		// How much there would be is all that counts.
+		a.unsent += len(p)
+		return len(p), nil
+	case !a.sent && len(a.text)+len(p) <= flushAt:
+		a.text = append(a.text, p...)
+		return len(p), nil
 	}
-	for len(a.text)+len(p) > flushAt && a.err == nil {
-		n := min(flushAt-len(a.text), len(p))
+	total := len(p)
+	if len(a.text) > 0 {
+		n := min(len(p), max(pieceSize-len(a.text), 0))
 		a.text = append(a.text, p[:n]...)
 		p = p[n:]
-		a.piece(false)
+		if len(a.text) < pieceSize {
+			return total, nil
+		}
+		a.send(false)
 	}
-	if a.err != nil {
-		return 0, a.err
+	for len(p) >= pieceSize && a.err == nil {
+		a.piece(p[:pieceSize], false)
+		p = p[pieceSize:]
 	}
 	a.text = append(a.text, p...)
-	return total, nil
+	return total, a.err
 }
 
 // WriteString implements io.StringWriter.
@@ -113,7 +132,7 @@ func (a *answer) Flush() {
 		a.WriteHeader(http.StatusOK)
 	}
 	if len(a.text) > 0 || !a.sent {
-		a.piece(false)
+		a.send(false)
 	}
 }
 
@@ -123,22 +142,33 @@ func (a *answer) end(well bool) {
 	if a.status == 0 && well {
 		a.WriteHeader(http.StatusOK)
 	}
-	if !well || a.length >= 0 && a.written < a.length && !a.silent {
-		_ = a.call.conn.out.signal(kindCancel, a.call.id)
-		return
+	if well && (a.length < 0 || a.written >= a.length || a.silent) {
+		if !a.sent && a.length < 0 && (!a.silent || a.unsent > 0) {
+			a.length = int64(len(a.text) + a.unsent)
+		}
+		a.send(true)
 	}
-	a.piece(true)
-	if a.err != nil {
+	if !well || a.length >= 0 && a.written < a.length && !a.silent || a.err != nil {
 		_ = a.call.conn.out.signal(kindCancel, a.call.id)
 	}
 }
 
-// piece sends what there is, once the other side has taken the last.
-func (a *answer) piece(last bool) {
+// send sends what was gathered, in pieces.
+func (a *answer) send(last bool) {
+	text := a.text
+	for len(text) > pieceSize && a.err == nil {
+		a.piece(text[:pieceSize], false)
+		text = text[pieceSize:]
+	}
+	a.piece(text, last)
+	a.text = a.text[:0]
+}
+
+// piece sends a piece once the other side has taken the one before.
+func (a *answer) piece(text []byte, last bool) {
 	if a.due && a.err == nil {
 		select {
 		case <-a.call.credit:
-			a.due = false
 		case <-a.call.ctx.Done():
 			a.err = a.call.ctx.Err()
 		}
@@ -146,29 +176,26 @@ func (a *answer) piece(last bool) {
 	if a.err != nil {
 		return
 	}
-	out := a.call.conn.out
 	if a.sent {
-		a.err = out.sendPiece(a.call.id, a.text, last)
+		piece := room(headerSize + len(text))
+		copy(piece.bytes[headerSize:], text)
+		a.err = a.call.conn.out.sendPiece(a.call.id, piece, len(text), last)
 	} else {
-		a.err = a.sendHead(last)
+		a.err = a.sendHead(text, last)
 	}
-	a.sent, a.due, a.text = true, true, a.text[:0]
+	a.sent, a.due = true, true
 }
 
 // errHeaders is that a handler has set more headers than can be sent.
 var errHeaders = fmt.Errorf("the answer's headers are larger than %d bytes", maxHead)
 
 // sendHead sends the first frame of the answer.
-func (a *answer) sendHead(last bool) error {
-	length, text := a.length, a.text
-	if last && length < 0 && (!a.silent || len(text) > 0) {
-		length = int64(len(text))
-	}
+func (a *answer) sendHead(text []byte, last bool) error {
 	buffer := room(smallBuffer)
 	defer buffer.giveBack()
 	to := buffer.bytes[:headerSize+4]
 	to = binary.AppendUvarint(to, uint64(a.status))
-	to = binary.AppendVarint(to, length)
+	to = binary.AppendVarint(to, a.length)
 	to = append(to, a.fields...)
 	if !a.typed && len(text) > 0 {
 		to = appendField(to, "Content-Type")
@@ -179,9 +206,7 @@ func (a *answer) sendHead(last bool) error {
 		return errHeaders
 	}
 	binary.LittleEndian.PutUint32(to[headerSize:], uint32(head))
-	if !a.silent {
-		to = append(to, text...)
-	}
+	to = append(to, text...)
 	putHeader(to, kindHead, last, a.call.id, len(to)-headerSize)
 	return a.call.conn.out.send(to)
 }

@@ -164,28 +164,50 @@ func (c *Call) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo implements io.WriterTo for the answer's body, after Head: whole pieces
+// are passed on.
+func (c *Call) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		n, err := w.Write(c.rest)
+		total += int64(n)
+		if err != nil {
+			return total, err
+		}
+		c.rest = c.rest[n:]
+		if _, err := c.Read(nil); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return total, err
+		}
+	}
+}
+
 // WriteBody sends the rest of the request's body, of which the first piece was
 // not the last. It reads ahead of the runner by no more than a piece, and
 // returns when all was sent, the context ends or the connection breaks; and
 // with the reader's error when that fails, after which the call has to be ended.
 func (c *Call) WriteBody(ctx context.Context, body io.Reader) error {
-	memory := room(MaxPiece)
-	defer memory.giveBack()
 	conn, id := c.conn, c.id
 	for {
-		n, err := readSome(body, memory.bytes[:MaxPiece])
+		piece := room(headerSize + MaxPiece)
+		n, err := readSome(body, piece.bytes[headerSize:headerSize+MaxPiece])
 		last := errors.Is(err, io.EOF)
-		if err != nil && !last {
+		if err == nil || last {
+			select {
+			case <-c.credit:
+				err = nil
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-conn.broken:
+				err = ErrLost
+			}
+		}
+		if err != nil {
+			piece.giveBack()
 			return err
 		}
-		select {
-		case <-c.credit:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-conn.broken:
-			return ErrLost
-		}
-		if err := conn.out.sendPiece(id, memory.bytes[:n], last); err != nil {
+		if err := conn.out.sendPiece(id, piece, n, last); err != nil {
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
 		if last {

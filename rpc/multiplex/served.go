@@ -35,11 +35,11 @@ type served struct {
 }
 
 // readRequest makes the request that a head is of.
-func readRequest(head string) (*http.Request, error) {
+func readRequest(ctx context.Context, head string) (*http.Request, error) {
 	text := stringFields{rest: head}
 	method, target, host, remote := text.next(), text.next(), text.next(), text.next()
 	length := text.number()
-	r := &http.Request{
+	r := http.Request{
 		Method: method, Host: host, RemoteAddr: remote, RequestURI: target,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: make(http.Header, strings.Count(text.rest, "-")/2+4), ContentLength: length,
@@ -64,7 +64,8 @@ func readRequest(head string) (*http.Request, error) {
 	if r.URL, err = url.ParseRequestURI(target); err != nil {
 		return nil, fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	return r, nil
+	// A copy with the context: the one here needs no memory of its own.
+	return r.WithContext(ctx), nil
 }
 
 // run has the handler answer.

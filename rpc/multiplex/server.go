@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
+	"sync/atomic"
 )
 
 // serverConn is a connection from the supervisor.
@@ -21,11 +21,12 @@ type serverConn struct {
 	// work hands calls to goroutines that have served one before: their stacks
 	// have the size that it takes.
 	work chan *served
-	done chan struct{}
+	idle atomic.Int32
 }
 
-// workerTime is how long a goroutine waits for a further call.
-const workerTime = 5 * time.Second
+// mostIdle is how many goroutines of a connection wait for a further call. Each
+// costs its stack.
+const mostIdle = 64
 
 // dispatch has a goroutine serve a call.
 func (s *serverConn) dispatch(call *served) {
@@ -37,25 +38,22 @@ func (s *serverConn) dispatch(call *served) {
 }
 
 func (s *serverConn) workOn(call *served) {
-	idle := time.NewTimer(workerTime)
-	defer idle.Stop()
-	for {
+	for open := true; open; {
 		call.run()
-		idle.Reset(workerTime)
-		select {
-		case call = <-s.work:
-		case <-idle.C:
-			return
-		case <-s.done:
+		if s.idle.Add(1) > mostIdle {
+			s.idle.Add(-1)
 			return
 		}
+		call, open = <-s.work
+		s.idle.Add(-1)
 	}
 }
 
 // serve answers the exchanges of one connection until it ends.
 func serve(conn net.Conn, r *bufio.Reader, handler http.Handler) {
-	s := &serverConn{handler: handler, out: newWriter(conn), calls: map[uint32]*served{}, work: make(chan *served), done: make(chan struct{})}
-	defer close(s.done)
+	s := &serverConn{handler: handler, out: newWriter(conn), calls: map[uint32]*served{}, work: make(chan *served)}
+	// Nobody but this goroutine hands calls out.
+	defer close(s.work)
 	go func() {
 		if s.out.run() != nil {
 			_ = conn.Close()
@@ -129,7 +127,7 @@ func (s *serverConn) begin(f frame) error {
 	head, piece, err := f.split()
 	if err == nil {
 		call.rest = piece
-		call.request, err = readRequest(string(head))
+		call.request, err = readRequest(ctx, string(head))
 	}
 	if err != nil {
 		cancel()
@@ -137,7 +135,6 @@ func (s *serverConn) begin(f frame) error {
 		return err
 	}
 	call.request.Body = call
-	call.request = call.request.WithContext(ctx)
 	s.mu.Lock()
 	_, taken := s.calls[f.id]
 	s.calls[f.id] = call

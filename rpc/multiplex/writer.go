@@ -2,6 +2,7 @@ package multiplex
 
 import (
 	"io"
+	"net"
 	"runtime"
 	"sync"
 )
@@ -15,12 +16,55 @@ const keptBuffer = 64 << 10
 type writer struct {
 	to io.Writer
 
-	mu sync.Mutex
-	// pending is to be written next.
-	pending []byte
-	err     error
+	mu   sync.Mutex
+	next batch
+	err  error
 	// work wakes run.
 	work chan struct{}
+}
+
+// batch is what goes out together.
+type batch struct {
+	// small are the frames that were copied, and large those that have memory of
+	// their own, each after so many bytes of small.
+	small []byte
+	large []owned
+}
+
+// owned is a frame in memory that is given back once it is sent.
+type owned struct {
+	after  int
+	frame  []byte
+	buffer *buffer
+}
+
+func (b *batch) empty() bool { return len(b.small) == 0 && len(b.large) == 0 }
+
+// pieces are all of it in order.
+func (b *batch) pieces(to net.Buffers) net.Buffers {
+	from := 0
+	for _, o := range b.large {
+		if o.after > from {
+			to = append(to, b.small[from:o.after])
+		}
+		to, from = append(to, o.frame), o.after
+	}
+	if from < len(b.small) {
+		to = append(to, b.small[from:])
+	}
+	return to
+}
+
+// reset makes a batch empty that was sent, or never will be.
+func (b *batch) reset() {
+	for i := range b.large {
+		b.large[i].buffer.giveBack()
+		b.large[i] = owned{}
+	}
+	b.large = b.large[:0]
+	if b.small = b.small[:0]; cap(b.small) > keptBuffer {
+		b.small = nil
+	}
 }
 
 func newWriter(to io.Writer) *writer {
@@ -29,51 +73,50 @@ func newWriter(to io.Writer) *writer {
 
 // send takes a copy of a frame. An error means that nothing is sent any more.
 func (w *writer) send(f []byte) error {
-	w.mu.Lock()
-	if w.err != nil {
-		w.mu.Unlock()
-		return w.err
-	}
-	wake := len(w.pending) == 0
-	w.pending = append(w.pending, f...)
-	w.mu.Unlock()
-	if wake {
-		select {
-		case w.work <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-// sendPiece is send for a piece of a body, without a copy before that.
-func (w *writer) sendPiece(id uint32, piece []byte, last bool) error {
-	w.mu.Lock()
-	if w.err != nil {
-		w.mu.Unlock()
-		return w.err
-	}
-	wake := len(w.pending) == 0
-	w.pending = append(appendHeader(w.pending, kindData, last, id, len(piece)), piece...)
-	w.mu.Unlock()
-	if wake {
-		select {
-		case w.work <- struct{}{}:
-		default:
-		}
-	}
-	return nil
+	return w.add(func(b *batch) { b.small = append(b.small, f...) })
 }
 
 // signal sends a frame without a payload.
 func (w *writer) signal(k kind, id uint32) error {
-	var space [headerSize]byte
-	return w.send(appendHeader(space[:0], k, false, id, 0))
+	return w.add(func(b *batch) { b.small = appendHeader(b.small, k, false, id, 0) })
+}
+
+// sendPiece sends the n bytes of a body that follow the space for a header in a
+// buffer, which belongs to the writer from now on.
+func (w *writer) sendPiece(id uint32, piece *buffer, n int, last bool) error {
+	putHeader(piece.bytes, kindData, last, id, n)
+	err := w.add(func(b *batch) {
+		b.large = append(b.large, owned{after: len(b.small), frame: piece.bytes[:headerSize+n], buffer: piece})
+	})
+	if err != nil {
+		piece.giveBack()
+	}
+	return err
+}
+
+// add puts something into the next batch.
+func (w *writer) add(put func(*batch)) error {
+	w.mu.Lock()
+	if w.err != nil {
+		w.mu.Unlock()
+		return w.err
+	}
+	wake := w.next.empty()
+	put(&w.next)
+	w.mu.Unlock()
+	if wake {
+		select {
+		case w.work <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }
 
 // run writes until close, or until the connection breaks.
 func (w *writer) run() error {
-	var out []byte
+	var out batch
+	var pieces net.Buffers
 	for range w.work {
 		// Others that are about to send come first, to be sent along.
 		runtime.Gosched()
@@ -82,15 +125,20 @@ func (w *writer) run() error {
 			w.mu.Unlock()
 			return w.err
 		}
-		if cap(out) > keptBuffer {
-			out = nil
-		}
-		out, w.pending = w.pending, out[:0]
+		out, w.next = w.next, out
 		w.mu.Unlock()
-		if len(out) == 0 {
-			continue
+		var err error
+		switch {
+		case len(out.large) > 0:
+			pieces = out.pieces(pieces[:0])
+			sent := pieces
+			_, err = sent.WriteTo(w.to)
+			clear(pieces)
+		case len(out.small) > 0:
+			_, err = w.to.Write(out.small)
 		}
-		if _, err := w.to.Write(out); err != nil {
+		out.reset()
+		if err != nil {
 			w.close(err)
 			return err
 		}
@@ -104,7 +152,7 @@ func (w *writer) close(err error) {
 	defer w.mu.Unlock()
 	if w.err == nil {
 		w.err = err
-		w.pending = nil
+		w.next.reset()
 		// run looks at err.
 		select {
 		case w.work <- struct{}{}:

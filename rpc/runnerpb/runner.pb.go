@@ -132,7 +132,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type IdentifyResponse_Phase int32
@@ -194,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type PrepareRequest struct {
@@ -779,6 +779,256 @@ func (x *Lint) GetResource() string {
 	return ""
 }
 
+type RehearseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Prepare with another one fails then.
+	Policy        *ComponentPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RehearseRequest) Reset() {
+	*x = RehearseRequest{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RehearseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RehearseRequest) ProtoMessage() {}
+
+func (x *RehearseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RehearseRequest.ProtoReflect.Descriptor instead.
+func (*RehearseRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RehearseRequest) GetPolicy() *ComponentPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+type RehearseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RehearseResponse) Reset() {
+	*x = RehearseResponse{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RehearseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RehearseResponse) ProtoMessage() {}
+
+func (x *RehearseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RehearseResponse.ProtoReflect.Descriptor instead.
+func (*RehearseResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
+}
+
+type AssumeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user and only group to become, for good; absent means to stay who the
+	// runner is.
+	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The working directory; empty means to stay.
+	WorkDir string `protobuf:"bytes,2,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
+	// Variables that the process would have been started with.
+	Environment map[string]string `protobuf:"bytes,3,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the Go runtime would have been started with; 0 leaves it as it is.
+	MemoryBytes   int64 `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Cpus          int32 `protobuf:"varint,5,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssumeRequest) Reset() {
+	*x = AssumeRequest{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssumeRequest) ProtoMessage() {}
+
+func (x *AssumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssumeRequest.ProtoReflect.Descriptor instead.
+func (*AssumeRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AssumeRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *AssumeRequest) GetWorkDir() string {
+	if x != nil {
+		return x.WorkDir
+	}
+	return ""
+}
+
+func (x *AssumeRequest) GetEnvironment() map[string]string {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *AssumeRequest) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *AssumeRequest) GetCpus() int32 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+type User struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           uint32                 `protobuf:"varint,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Gid           uint32                 `protobuf:"varint,2,opt,name=gid,proto3" json:"gid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *User) Reset() {
+	*x = User{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *User) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*User) ProtoMessage() {}
+
+func (x *User) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use User.ProtoReflect.Descriptor instead.
+func (*User) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *User) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *User) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
+type AssumeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssumeResponse) Reset() {
+	*x = AssumeResponse{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssumeResponse) ProtoMessage() {}
+
+func (x *AssumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssumeResponse.ProtoReflect.Descriptor instead.
+func (*AssumeResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
+}
+
 type RunRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -787,7 +1037,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +1049,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +1062,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
 }
 
 type RunResponse struct {
@@ -823,7 +1073,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1085,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1098,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
 }
 
 type StopRequest struct {
@@ -860,7 +1110,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +1122,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1135,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopRequest) GetGrace() *durationpb.Duration {
@@ -905,7 +1155,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1167,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1180,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopResponse) GetDrained() bool {
@@ -948,7 +1198,7 @@ type ReadyRequest struct {
 
 func (x *ReadyRequest) Reset() {
 	*x = ReadyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1210,7 @@ func (x *ReadyRequest) String() string {
 func (*ReadyRequest) ProtoMessage() {}
 
 func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1223,7 @@ func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyRequest.ProtoReflect.Descriptor instead.
 func (*ReadyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
 }
 
 type ReadyResponse struct {
@@ -992,7 +1242,7 @@ type ReadyResponse struct {
 
 func (x *ReadyResponse) Reset() {
 	*x = ReadyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1254,7 @@ func (x *ReadyResponse) String() string {
 func (*ReadyResponse) ProtoMessage() {}
 
 func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1267,7 @@ func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyResponse.ProtoReflect.Descriptor instead.
 func (*ReadyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReadyResponse) GetReady() bool {
@@ -1067,7 +1317,7 @@ type OwnListener struct {
 
 func (x *OwnListener) Reset() {
 	*x = OwnListener{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1329,7 @@ func (x *OwnListener) String() string {
 func (*OwnListener) ProtoMessage() {}
 
 func (x *OwnListener) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1342,7 @@ func (x *OwnListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnListener.ProtoReflect.Descriptor instead.
 func (*OwnListener) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OwnListener) GetInFlight() int64 {
@@ -1121,7 +1371,7 @@ type LoggedError struct {
 
 func (x *LoggedError) Reset() {
 	*x = LoggedError{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1383,7 @@ func (x *LoggedError) String() string {
 func (*LoggedError) ProtoMessage() {}
 
 func (x *LoggedError) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1396,7 @@ func (x *LoggedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoggedError.ProtoReflect.Descriptor instead.
 func (*LoggedError) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoggedError) GetAt() *timestamppb.Timestamp {
@@ -1182,7 +1432,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1444,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1457,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Connection) GetPath() string {
@@ -1246,7 +1496,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1508,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1521,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 type StatsResponse struct {
@@ -1283,7 +1533,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1545,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1558,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatsResponse) GetMetrics() []*Metric {
@@ -1334,7 +1584,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1596,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1609,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Metric) GetName() string {
@@ -1440,7 +1690,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1702,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1715,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Timing) GetP50() float64 {
@@ -1511,7 +1761,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1773,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1786,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
 }
 
 type EventsResponse struct {
@@ -1552,7 +1802,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1814,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1827,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EventsResponse) GetEvent() isEventsResponse_Event {
@@ -1630,7 +1880,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1892,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1905,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
 }
 
 // Finished is sent when the stream ended by itself.
@@ -1670,7 +1920,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1932,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1945,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Finished) GetError() string {
@@ -1720,7 +1970,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1982,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1995,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
 }
 
 type IdentifyResponse struct {
@@ -1757,14 +2007,16 @@ type IdentifyResponse struct {
 	Version string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	Phase   IdentifyResponse_Phase `protobuf:"varint,4,opt,name=phase,proto3,enum=penstock.runner.v1.IdentifyResponse_Phase" json:"phase,omitempty"`
 	// The process's id as the runner sees it: 1 in a pid namespace of its own.
-	Pid           int64 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	Pid int64 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	// The runner knows Rehearse and Assume, so that it can be started ahead.
+	CanAssume     bool `protobuf:"varint,6,opt,name=can_assume,json=canAssume,proto3" json:"can_assume,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +2028,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +2041,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -1827,6 +2079,13 @@ func (x *IdentifyResponse) GetPid() int64 {
 	return 0
 }
 
+func (x *IdentifyResponse) GetCanAssume() bool {
+	if x != nil {
+		return x.CanAssume
+	}
+	return false
+}
+
 type SetLogLevelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// debug, info, warn or error.
@@ -1837,7 +2096,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +2108,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2121,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -1880,7 +2139,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2151,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2164,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
 }
 
 type SetLimitsRequest struct {
@@ -1920,7 +2179,7 @@ type SetLimitsRequest struct {
 
 func (x *SetLimitsRequest) Reset() {
 	*x = SetLimitsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2191,7 @@ func (x *SetLimitsRequest) String() string {
 func (*SetLimitsRequest) ProtoMessage() {}
 
 func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2204,7 @@ func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
 func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetLimitsRequest) GetMemoryBytes() int64 {
@@ -1970,7 +2229,7 @@ type SetLimitsResponse struct {
 
 func (x *SetLimitsResponse) Reset() {
 	*x = SetLimitsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2241,7 @@ func (x *SetLimitsResponse) String() string {
 func (*SetLimitsResponse) ProtoMessage() {}
 
 func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2254,7 @@ func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
 func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
 }
 
 var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
@@ -2062,7 +2321,23 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x04line\x18\x01 \x01(\x05R\x04line\x12\x16\n" +
 	"\x06column\x18\x02 \x01(\x05R\x06column\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
-	"\bresource\x18\x04 \x01(\tR\bresource\"\f\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\"N\n" +
+	"\x0fRehearseRequest\x12;\n" +
+	"\x06policy\x18\x01 \x01(\v2#.penstock.runner.v1.ComponentPolicyR\x06policy\"\x12\n" +
+	"\x10RehearseResponse\"\xa5\x02\n" +
+	"\rAssumeRequest\x12,\n" +
+	"\x04user\x18\x01 \x01(\v2\x18.penstock.runner.v1.UserR\x04user\x12\x19\n" +
+	"\bwork_dir\x18\x02 \x01(\tR\aworkDir\x12T\n" +
+	"\venvironment\x18\x03 \x03(\v22.penstock.runner.v1.AssumeRequest.EnvironmentEntryR\venvironment\x12!\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12\x12\n" +
+	"\x04cpus\x18\x05 \x01(\x05R\x04cpus\x1a>\n" +
+	"\x10EnvironmentEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"*\n" +
+	"\x04User\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x10\n" +
+	"\x03gid\x18\x02 \x01(\rR\x03gid\"\x10\n" +
+	"\x0eAssumeResponse\"\f\n" +
 	"\n" +
 	"RunRequest\"\r\n" +
 	"\vRunResponse\">\n" +
@@ -2127,13 +2402,15 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\bFinished\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x124\n" +
 	"\ametrics\x18\x02 \x03(\v2\x1a.penstock.runner.v1.MetricR\ametrics\"\x11\n" +
-	"\x0fIdentifyRequest\"\xb5\x02\n" +
+	"\x0fIdentifyRequest\"\xd4\x02\n" +
 	"\x10IdentifyResponse\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12@\n" +
 	"\x05phase\x18\x04 \x01(\x0e2*.penstock.runner.v1.IdentifyResponse.PhaseR\x05phase\x12\x10\n" +
-	"\x03pid\x18\x05 \x01(\x03R\x03pid\"z\n" +
+	"\x03pid\x18\x05 \x01(\x03R\x03pid\x12\x1d\n" +
+	"\n" +
+	"can_assume\x18\x06 \x01(\bR\tcanAssume\"z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPHASE_FRESH\x10\x01\x12\x12\n" +
@@ -2147,9 +2424,11 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x10SetLimitsRequest\x12!\n" +
 	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x12\n" +
 	"\x04cpus\x18\x02 \x01(\x05R\x04cpus\"\x13\n" +
-	"\x11SetLimitsResponse2\xf6\x05\n" +
+	"\x11SetLimitsResponse2\x9e\a\n" +
 	"\rRunnerService\x12R\n" +
-	"\aPrepare\x12\".penstock.runner.v1.PrepareRequest\x1a#.penstock.runner.v1.PrepareResponse\x12F\n" +
+	"\aPrepare\x12\".penstock.runner.v1.PrepareRequest\x1a#.penstock.runner.v1.PrepareResponse\x12U\n" +
+	"\bRehearse\x12#.penstock.runner.v1.RehearseRequest\x1a$.penstock.runner.v1.RehearseResponse\x12O\n" +
+	"\x06Assume\x12!.penstock.runner.v1.AssumeRequest\x1a\".penstock.runner.v1.AssumeResponse\x12F\n" +
 	"\x03Run\x12\x1e.penstock.runner.v1.RunRequest\x1a\x1f.penstock.runner.v1.RunResponse\x12I\n" +
 	"\x04Stop\x12\x1f.penstock.runner.v1.StopRequest\x1a .penstock.runner.v1.StopResponse\x12L\n" +
 	"\x05Ready\x12 .penstock.runner.v1.ReadyRequest\x1a!.penstock.runner.v1.ReadyResponse\x12L\n" +
@@ -2172,7 +2451,7 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
 	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
@@ -2184,82 +2463,95 @@ var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(*PrepareResponse)(nil),       // 7: penstock.runner.v1.PrepareResponse
 	(*Rejection)(nil),             // 8: penstock.runner.v1.Rejection
 	(*Lint)(nil),                  // 9: penstock.runner.v1.Lint
-	(*RunRequest)(nil),            // 10: penstock.runner.v1.RunRequest
-	(*RunResponse)(nil),           // 11: penstock.runner.v1.RunResponse
-	(*StopRequest)(nil),           // 12: penstock.runner.v1.StopRequest
-	(*StopResponse)(nil),          // 13: penstock.runner.v1.StopResponse
-	(*ReadyRequest)(nil),          // 14: penstock.runner.v1.ReadyRequest
-	(*ReadyResponse)(nil),         // 15: penstock.runner.v1.ReadyResponse
-	(*OwnListener)(nil),           // 16: penstock.runner.v1.OwnListener
-	(*LoggedError)(nil),           // 17: penstock.runner.v1.LoggedError
-	(*Connection)(nil),            // 18: penstock.runner.v1.Connection
-	(*StatsRequest)(nil),          // 19: penstock.runner.v1.StatsRequest
-	(*StatsResponse)(nil),         // 20: penstock.runner.v1.StatsResponse
-	(*Metric)(nil),                // 21: penstock.runner.v1.Metric
-	(*Timing)(nil),                // 22: penstock.runner.v1.Timing
-	(*EventsRequest)(nil),         // 23: penstock.runner.v1.EventsRequest
-	(*EventsResponse)(nil),        // 24: penstock.runner.v1.EventsResponse
-	(*Attached)(nil),              // 25: penstock.runner.v1.Attached
-	(*Finished)(nil),              // 26: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),       // 27: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 28: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),    // 29: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),   // 30: penstock.runner.v1.SetLogLevelResponse
-	(*SetLimitsRequest)(nil),      // 31: penstock.runner.v1.SetLimitsRequest
-	(*SetLimitsResponse)(nil),     // 32: penstock.runner.v1.SetLimitsResponse
-	nil,                           // 33: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                           // 34: penstock.runner.v1.ComponentPolicy.ClassesEntry
-	nil,                           // 35: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
+	(*RehearseRequest)(nil),       // 10: penstock.runner.v1.RehearseRequest
+	(*RehearseResponse)(nil),      // 11: penstock.runner.v1.RehearseResponse
+	(*AssumeRequest)(nil),         // 12: penstock.runner.v1.AssumeRequest
+	(*User)(nil),                  // 13: penstock.runner.v1.User
+	(*AssumeResponse)(nil),        // 14: penstock.runner.v1.AssumeResponse
+	(*RunRequest)(nil),            // 15: penstock.runner.v1.RunRequest
+	(*RunResponse)(nil),           // 16: penstock.runner.v1.RunResponse
+	(*StopRequest)(nil),           // 17: penstock.runner.v1.StopRequest
+	(*StopResponse)(nil),          // 18: penstock.runner.v1.StopResponse
+	(*ReadyRequest)(nil),          // 19: penstock.runner.v1.ReadyRequest
+	(*ReadyResponse)(nil),         // 20: penstock.runner.v1.ReadyResponse
+	(*OwnListener)(nil),           // 21: penstock.runner.v1.OwnListener
+	(*LoggedError)(nil),           // 22: penstock.runner.v1.LoggedError
+	(*Connection)(nil),            // 23: penstock.runner.v1.Connection
+	(*StatsRequest)(nil),          // 24: penstock.runner.v1.StatsRequest
+	(*StatsResponse)(nil),         // 25: penstock.runner.v1.StatsResponse
+	(*Metric)(nil),                // 26: penstock.runner.v1.Metric
+	(*Timing)(nil),                // 27: penstock.runner.v1.Timing
+	(*EventsRequest)(nil),         // 28: penstock.runner.v1.EventsRequest
+	(*EventsResponse)(nil),        // 29: penstock.runner.v1.EventsResponse
+	(*Attached)(nil),              // 30: penstock.runner.v1.Attached
+	(*Finished)(nil),              // 31: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 32: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 33: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 34: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 35: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 36: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 37: penstock.runner.v1.SetLimitsResponse
+	nil,                           // 38: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 39: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 40: penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	nil,                           // 41: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
 	6,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	33, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	36, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	38, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	42, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
 	4,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	34, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	39, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
 	8,  // 5: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
 	0,  // 6: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
 	9,  // 7: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
-	36, // 8: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
-	18, // 9: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
-	17, // 10: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
-	16, // 11: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
-	36, // 12: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
-	37, // 13: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
-	21, // 14: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	35, // 15: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
-	22, // 16: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
-	1,  // 17: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
-	25, // 18: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	26, // 19: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	21, // 20: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 21: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	5,  // 22: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
-	3,  // 23: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	10, // 24: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	12, // 25: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	14, // 26: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	19, // 27: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	23, // 28: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	27, // 29: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	29, // 30: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	31, // 31: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
-	7,  // 32: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	11, // 33: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	13, // 34: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	15, // 35: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	20, // 36: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	24, // 37: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	28, // 38: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	30, // 39: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	32, // 40: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
-	32, // [32:41] is the sub-list for method output_type
-	23, // [23:32] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	4,  // 8: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
+	13, // 9: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
+	40, // 10: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	42, // 11: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	23, // 12: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
+	22, // 13: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
+	21, // 14: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
+	42, // 15: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
+	43, // 16: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	26, // 17: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
+	41, // 18: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	27, // 19: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
+	1,  // 20: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
+	30, // 21: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
+	31, // 22: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	26, // 23: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 24: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	5,  // 25: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 26: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	10, // 27: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
+	12, // 28: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
+	15, // 29: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	17, // 30: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	19, // 31: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	24, // 32: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	28, // 33: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	32, // 34: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	34, // 35: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	36, // 36: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	7,  // 37: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	11, // 38: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
+	14, // 39: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
+	16, // 40: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	18, // 41: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	20, // 42: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	25, // 43: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	29, // 44: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	33, // 45: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	35, // 46: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	37, // 47: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	37, // [37:48] is the sub-list for method output_type
+	26, // [26:37] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -2267,11 +2559,11 @@ func file_penstock_runner_v1_runner_proto_init() {
 	if File_penstock_runner_v1_runner_proto != nil {
 		return
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[18].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[23].OneofWrappers = []any{
 		(*Metric_Number)(nil),
 		(*Metric_Timing)(nil),
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[21].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[26].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
 	}
@@ -2281,7 +2573,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

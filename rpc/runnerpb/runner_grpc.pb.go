@@ -24,6 +24,8 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	RunnerService_Prepare_FullMethodName     = "/penstock.runner.v1.RunnerService/Prepare"
+	RunnerService_Rehearse_FullMethodName    = "/penstock.runner.v1.RunnerService/Rehearse"
+	RunnerService_Assume_FullMethodName      = "/penstock.runner.v1.RunnerService/Assume"
 	RunnerService_Run_FullMethodName         = "/penstock.runner.v1.RunnerService/Run"
 	RunnerService_Stop_FullMethodName        = "/penstock.runner.v1.RunnerService/Stop"
 	RunnerService_Ready_FullMethodName       = "/penstock.runner.v1.RunnerService/Ready"
@@ -40,6 +42,12 @@ const (
 type RunnerServiceClient interface {
 	// Prepare lints and builds a config without running it.
 	Prepare(ctx context.Context, in *PrepareRequest, opts ...grpc.CallOption) (*PrepareResponse, error)
+	// Rehearse has a runner that was started for nobody yet do what needs nobody's
+	// config: it keeps to the policy that Prepare will name.
+	Rehearse(ctx context.Context, in *RehearseRequest, opts ...grpc.CallOption) (*RehearseResponse, error)
+	// Assume has a runner that was started for nobody yet become a stream's: it
+	// comes before Prepare, once.
+	Assume(ctx context.Context, in *AssumeRequest, opts ...grpc.CallOption) (*AssumeResponse, error)
 	// Run starts the stream that Prepare built.
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (*RunResponse, error)
 	// Stop ends the stream within a grace period and says whether it drained.
@@ -71,6 +79,26 @@ func (c *runnerServiceClient) Prepare(ctx context.Context, in *PrepareRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PrepareResponse)
 	err := c.cc.Invoke(ctx, RunnerService_Prepare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runnerServiceClient) Rehearse(ctx context.Context, in *RehearseRequest, opts ...grpc.CallOption) (*RehearseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RehearseResponse)
+	err := c.cc.Invoke(ctx, RunnerService_Rehearse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runnerServiceClient) Assume(ctx context.Context, in *AssumeRequest, opts ...grpc.CallOption) (*AssumeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AssumeResponse)
+	err := c.cc.Invoke(ctx, RunnerService_Assume_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +200,12 @@ func (c *runnerServiceClient) SetLimits(ctx context.Context, in *SetLimitsReques
 type RunnerServiceServer interface {
 	// Prepare lints and builds a config without running it.
 	Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error)
+	// Rehearse has a runner that was started for nobody yet do what needs nobody's
+	// config: it keeps to the policy that Prepare will name.
+	Rehearse(context.Context, *RehearseRequest) (*RehearseResponse, error)
+	// Assume has a runner that was started for nobody yet become a stream's: it
+	// comes before Prepare, once.
+	Assume(context.Context, *AssumeRequest) (*AssumeResponse, error)
 	// Run starts the stream that Prepare built.
 	Run(context.Context, *RunRequest) (*RunResponse, error)
 	// Stop ends the stream within a grace period and says whether it drained.
@@ -201,6 +235,12 @@ type UnimplementedRunnerServiceServer struct{}
 
 func (UnimplementedRunnerServiceServer) Prepare(context.Context, *PrepareRequest) (*PrepareResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prepare not implemented")
+}
+func (UnimplementedRunnerServiceServer) Rehearse(context.Context, *RehearseRequest) (*RehearseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rehearse not implemented")
+}
+func (UnimplementedRunnerServiceServer) Assume(context.Context, *AssumeRequest) (*AssumeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Assume not implemented")
 }
 func (UnimplementedRunnerServiceServer) Run(context.Context, *RunRequest) (*RunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Run not implemented")
@@ -261,6 +301,42 @@ func _RunnerService_Prepare_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RunnerServiceServer).Prepare(ctx, req.(*PrepareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunnerService_Rehearse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RehearseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).Rehearse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_Rehearse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).Rehearse(ctx, req.(*RehearseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RunnerService_Assume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AssumeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).Assume(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_Assume_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).Assume(ctx, req.(*AssumeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -412,6 +488,14 @@ var RunnerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Prepare",
 			Handler:    _RunnerService_Prepare_Handler,
+		},
+		{
+			MethodName: "Rehearse",
+			Handler:    _RunnerService_Rehearse_Handler,
+		},
+		{
+			MethodName: "Assume",
+			Handler:    _RunnerService_Assume_Handler,
 		},
 		{
 			MethodName: "Run",

@@ -50,7 +50,7 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 			return nil, fmt.Errorf("setting environment variable %q: %w", name, err)
 		}
 	}
-	linting, policy, err := restrict(req.Policy)
+	linting, policy, err := restricted(req.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,9 @@ type child struct {
 	// command makes cmd when it is time to start.
 	command func() (cmd *exec.Cmd, done func(), err error)
 	cmd     *exec.Cmd
-	stdout  *os.File
+	// background has the process give way to all others.
+	background bool
+	stdout     *os.File
 	// exits becomes readable when the process ends; nil where the system
 	// cannot say so.
 	exits *os.File
@@ -73,6 +75,9 @@ func (c *child) Start(context.Context) error {
 	if err := c.cmd.Start(); err != nil {
 		_ = read.Close()
 		return fmt.Errorf("starting the runner's process: %w", err)
+	}
+	if c.background {
+		giveWay(c.cmd.Process.Pid)
 	}
 	c.exits = openExits(c.cmd.Process.Pid)
 	c.running.Store(true)

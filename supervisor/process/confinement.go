@@ -26,6 +26,9 @@ type Confinement struct {
 	// makes none.
 	Hierarchy *cgroup.Hierarchy
 	Limits    cgroup.Limits
+	// Background has it start when nobody else needs the processors, until
+	// ComeForward.
+	Background bool
 }
 
 // owner is the user that the runner's folder is to belong to, if it is another

@@ -108,6 +108,15 @@ func check(id Identity, socket string) error {
 	return nil
 }
 
+// checkListener says whether the kernel holds the process for who it is to be,
+// also as the one that listens on its socket.
+func (p *Process) checkListener() error {
+	if p.identityErr != nil {
+		return nil // It will not be adopted in any case.
+	}
+	return check(p.identity, filepath.Join(p.Dir(), p.identity.Socket))
+}
+
 // startedFor says whether a process was started as the runner of a folder.
 func startedFor(pid int, dir string) bool {
 	environ, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))

@@ -58,6 +58,9 @@ func NewLauncher(binary, runDir string, startTimeout time.Duration, observe Obse
 	return &Launcher{binary: path, runDir: runDir, startTimeout: startTimeout, observe: observe}, nil
 }
 
+// Binary is the path of the runner's binary.
+func (l *Launcher) Binary() string { return l.binary }
+
 // Start starts a runner in its confinement and connects to it. The context
 // bounds the start only: once Start has returned, the process lives until it is
 // closed, killed or exits by itself.
@@ -75,6 +78,7 @@ func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr
 		return nil, err
 	}
 	started := newChild(dir, leaf)
+	started.background = c.Background
 	p := &Process{handle: started, ending: &started.ending}
 	defer func() {
 		if retErr != nil {

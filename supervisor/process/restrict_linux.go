@@ -20,6 +20,16 @@ func (p *Process) Restrictable(files, fileSize uint64) error {
 	return nil
 }
 
+// MostFiles is how many files the process may open at most, which cannot be
+// raised.
+func (p *Process) MostFiles() (uint64, error) {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, nil, &limit); err != nil {
+		return 0, fmt.Errorf("reading the limits of process %d: %w", p.PID(), err)
+	}
+	return limit.Max, nil
+}
+
 // Restrict changes how many files the process may open and how large one may
 // become, in bytes; 0 leaves either as it is. Nothing can be raised above what
 // the process was started with, unless the supervisor may do so.

@@ -29,6 +29,10 @@ func TestEscapes(t *testing.T) {
 		plan := w.strict(t)
 		w.check(t, plan, func(a attempt) string { return a.strict })
 	})
+	t.Run("strict, started for nobody", func(t *testing.T) {
+		w := newWorld(t)
+		w.check(t, w.nobodys(t), func(a attempt) string { return a.strict })
+	})
 }
 
 // checkAttempts makes the attempts as the user of this test.
@@ -45,7 +49,10 @@ func (w world) check(t *testing.T, plan Plan, want func(attempt) string) {
 	plan.NoFile, plan.FileSize = noFile, 2<<20
 	text, err := json.Marshal(w)
 	require.NoError(t, err)
-	plan.Args = []string{"program", inside, "attempts", string(text)}
+	plan.Args = append(plan.Args[:2:2], "attempts", string(text))
+	if plan.Strict != nil && len(plan.Strict.Vacant) > 0 {
+		plan.Args = append(plan.Args[:2:2], becoming, w.Own, "attempts", string(text))
+	}
 	expected := map[string]string{}
 	for _, a := range attempts {
 		if want(a) != "-" {
@@ -68,12 +75,14 @@ func newWorld(t *testing.T) world {
 	t.Helper()
 	host := folder(t, 0)
 	w := world{
-		Canary: filepath.Join(host, "canary"), Shared: folder(t, 0), Own: folder(t, tenant),
+		Canary: filepath.Join(host, "canary"), Shared: folder(t, 0), Own: filepath.Join(folder(t, 0), "own"),
 		Supervisor: os.Getpid(), SealedProgram: noFile,
 		HostAbstract: fmt.Sprintf("@penstock-test-%d-host", os.Getpid()), HostSocket: filepath.Join(host, "s"),
 		OtherAbstract: fmt.Sprintf("@penstock-test-%d-other", os.Getpid()),
 	}
 	require.NoError(t, os.WriteFile(w.Canary, []byte("secret"), 0o644))
+	require.NoError(t, os.Mkdir(w.Own, 0o755))
+	require.NoError(t, os.Chown(w.Own, tenant, tenant))
 	for _, name := range []string{"file", "extra"} {
 		require.NoError(t, os.WriteFile(filepath.Join(w.Shared, name), []byte("shared"), 0o666))
 		require.NoError(t, os.Chmod(filepath.Join(w.Shared, name), 0o666))
@@ -124,6 +133,15 @@ func (w world) strict(t *testing.T) Plan {
 	plan.Strict.Read = []string{w.Shared}
 	plan.Strict.BindPorts = []PortRange{{w.Free, w.Free}}
 	plan.Strict.ConnectPorts = []PortRange{{w.Open, w.Open}}
+	return plan
+}
+
+// nobodys is the plan of a program that becomes the tenant's later.
+func (w world) nobodys(t *testing.T) Plan {
+	t.Helper()
+	plan := w.strict(t)
+	plan.WorkDir, plan.Strict.Write = "", nil
+	plan.Strict.UID, plan.Strict.GID, plan.Strict.Vacant = 0, 0, []string{filepath.Dir(w.Own)}
 	return plan
 }
 

@@ -188,18 +188,28 @@ func (r newRoot) link(l link) error {
 // bind mounts a file or folder of the host at the same place in the new root,
 // with everything that is mounted below it, and returns the mount.
 func (r newRoot) bind(from source, attributes uint64) (int, error) {
-	tree, err := unix.OpenTree(from.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	tree, err := detached(from, attributes)
 	if err != nil {
-		return -1, &fs.PathError{Op: "open_tree", Path: from.path, Err: err}
-	}
-	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: attributes})
-	if err != nil {
-		_ = unix.Close(tree)
-		return -1, &fs.PathError{Op: "mount_setattr", Path: from.path, Err: err}
+		return -1, err
 	}
 	if err := r.attach(tree, from.path, from.dir); err != nil {
 		_ = unix.Close(tree)
 		return -1, err
+	}
+	return tree, nil
+}
+
+// detached copies the mounts of a file or folder of the host, with everything
+// that is mounted below it. What happens to the original does not reach them.
+func detached(from source, attributes uint64) (int, error) {
+	tree, err := unix.OpenTree(from.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open_tree", Path: from.path, Err: err}
+	}
+	attr := unix.MountAttr{Attr_set: attributes, Propagation: unix.MS_PRIVATE}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		_ = unix.Close(tree)
+		return -1, &fs.PathError{Op: "mount_setattr", Path: from.path, Err: err}
 	}
 	return tree, nil
 }

@@ -55,8 +55,14 @@ type Plan struct {
 
 // Strict is the sandbox of a program that is not trusted.
 type Strict struct {
-	// UID and GID are the program's user and only group, neither zero.
+	// UID and GID are the program's user and only group, neither zero unless there
+	// is something Vacant.
 	UID, GID uint32
+	// Vacant are folders that the private root has empty. With any, the program is
+	// started for nobody yet: as root, with nothing in /tmp, and no capability but
+	// those to become another user. Assign gives it a user's files, and then it has
+	// to become that user by itself: see CheckAssigned.
+	Vacant []string
 	// Hostname is what the program sees as the host's name, at most 64 bytes.
 	Hostname string
 	// Mount is an existing empty folder, which only root may write, and on which
@@ -138,7 +144,10 @@ func (p Plan) check() error {
 var reserved = []string{"/proc", "/dev"}
 
 func (s *Strict) check() error {
-	if s.UID == 0 || s.GID == 0 {
+	switch root := s.UID == 0 && s.GID == 0; {
+	case len(s.Vacant) > 0 && !root:
+		return fmt.Errorf("uid %d and gid %d: a program for nobody yet has neither", s.UID, s.GID)
+	case len(s.Vacant) == 0 && (s.UID == 0 || s.GID == 0):
 		return fmt.Errorf("uid %d and gid %d: neither may be root's", s.UID, s.GID)
 	}
 	if len(s.Hostname) > 64 {
@@ -147,7 +156,7 @@ func (s *Strict) check() error {
 	if s.TmpBytes < 0 {
 		return fmt.Errorf("the size of /tmp is negative: %d", s.TmpBytes)
 	}
-	for _, list := range [][]string{{s.Mount}, s.Read, s.Write, s.Exec} {
+	for _, list := range [][]string{{s.Mount}, s.Read, s.Write, s.Exec, s.Vacant} {
 		for _, path := range list {
 			if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
 				return fmt.Errorf("%q must be an absolute path without . or .. below /", path)

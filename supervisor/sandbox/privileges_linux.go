@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -17,8 +18,18 @@ const securebits = 1<<0 | 1<<1 | // NOROOT, locked
 	1<<5 | // KEEP_CAPS locked as off, for the same reason
 	1<<6 | 1<<7 // NO_CAP_AMBIENT_RAISE, locked
 
+// noRoot are those of the securebits that would take the capabilities from
+// a program for nobody yet when it is executed.
+const noRoot = 1<<0 | 1<<1
+
+// changeUser are the capabilities of a program for nobody yet: to become another
+// user, and to clear the bounding set before. By the first it loses them all: no
+// user but root keeps any.
+var changeUser = []uint{unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETPCAP}
+
 // dropPrivileges takes every capability from the calling thread, and the way
-// back to them; with a Strict, its user and groups too. Only this thread is
+// back to them; with a Strict, its user and groups too. A program for nobody yet
+// keeps those that it needs to become somebody. Only this thread is
 // changed, and only this thread goes on to execute the program.
 func dropPrivileges(strict *Strict) error {
 	privileged, err := has(unix.CAP_SETPCAP)
@@ -30,11 +41,15 @@ func dropPrivileges(strict *Strict) error {
 	}
 	// Who may not change the bounding set could not use it either: no_new_privs
 	// keeps an execve from granting anything.
+	bits, kept := uintptr(securebits), []uint(nil)
+	if strict != nil && len(strict.Vacant) > 0 {
+		bits, kept = securebits&^noRoot, changeUser
+	}
 	if privileged {
-		if err := unix.Prctl(unix.PR_SET_SECUREBITS, securebits, 0, 0, 0); err != nil {
+		if err := unix.Prctl(unix.PR_SET_SECUREBITS, bits, 0, 0, 0); err != nil {
 			return fail("set the securebits", err, "an outer sandbox must not have locked them otherwise")
 		}
-		if err := clearBounding(); err != nil {
+		if err := clearBounding(kept); err != nil {
 			return err
 		}
 	}
@@ -46,9 +61,13 @@ func dropPrivileges(strict *Strict) error {
 			return err
 		}
 	}
-	var none [2]unix.CapUserData
+	var left [2]unix.CapUserData
+	for _, capability := range kept {
+		left[capability/32].Permitted |= 1 << (capability % 32)
+		left[capability/32].Effective |= 1 << (capability % 32)
+	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if err := unix.Capset(&header, &none[0]); err != nil {
+	if err := unix.Capset(&header, &left[0]); err != nil {
 		return fail("drop the capabilities", err, "an outer sandbox must not forbid capset")
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -67,14 +86,14 @@ func has(capability uint) (bool, error) {
 	return data[capability/32].Effective&(1<<(capability%32)) != 0, nil
 }
 
-// clearBounding drops all capabilities that this kernel knows.
-func clearBounding() error {
+// clearBounding drops all capabilities that this kernel knows but those kept.
+func clearBounding(kept []uint) error {
 	for capability := uintptr(0); ; capability++ {
 		held, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, capability, 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) {
 			return nil // past the last one
 		}
-		if err == nil && held != 0 {
+		if err == nil && held != 0 && !slices.Contains(kept, uint(capability)) {
 			err = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0)
 		}
 		if err != nil {

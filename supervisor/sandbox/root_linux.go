@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -29,6 +30,10 @@ var environmentFiles = []string{
 	"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/etc/protocols",
 	"/etc/localtime", "/usr/share/zoneinfo",
 }
+
+// HostFiles are the files and folders of the host that a private root may show,
+// and that are other ones when somebody has put others in their place.
+func HostFiles() []string { return slices.Concat(environmentFiles, libraries) }
 
 // devices that may be read, and those of them that may be written.
 var (
@@ -161,6 +166,11 @@ func (r newRoot) fill(strict *Strict, entries []entry) ([]grant, error) {
 	if err != nil {
 		return nil, err
 	}
+	vacant, err := r.vacate(strict.Vacant)
+	if err != nil {
+		return nil, err
+	}
+	grants = append(grants, vacant...)
 	// What contains comes before what is contained, and hides nothing of it.
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.path, b.path) })
 	for i, e := range entries {
@@ -179,6 +189,40 @@ func (r newRoot) fill(strict *Strict, entries []entry) ([]grant, error) {
 		}
 		_ = unix.Close(e.fd)
 		grants = append(grants, grant{e.path, mount, onFile(e.access, e.dir)})
+	}
+	return grants, nil
+}
+
+// vacate makes empty folders where the host has others.
+func (r newRoot) vacate(paths []string) ([]grant, error) {
+	var grants []grant
+	for _, path := range paths {
+		found, err := open(path)
+		if err != nil {
+			return nil, err
+		}
+		_ = unix.Close(found.fd)
+		for _, l := range found.links {
+			if err := r.link(l); err != nil {
+				return nil, err
+			}
+		}
+		above, err := r.folder(filepath.Dir(found.path))
+		if err != nil {
+			return nil, err
+		}
+		// To be passed and not to be read: what will be mounted in it is granted by
+		// the same rule as the folder itself.
+		err = unix.Mkdirat(above, filepath.Base(found.path), 0o711)
+		_ = unix.Close(above)
+		if err != nil {
+			return nil, &fs.PathError{Op: "mkdir", Path: found.path, Err: err}
+		}
+		fd, err := r.folder(found.path)
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, grant{found.path, fd, accessWrite})
 	}
 	return grants, nil
 }
@@ -228,18 +272,27 @@ func (r newRoot) own(strict *Strict) ([]grant, error) {
 		grants = append(grants, grant{device, mount, access})
 	}
 
-	user, group := strconv.Itoa(int(strict.UID)), strconv.Itoa(int(strict.GID))
-	for _, file := range []struct{ path, text string }{
-		{"/etc/passwd", "penstock:x:" + user + ":" + group + "::/tmp:/nonexistent\n"},
-		{"/etc/group", "penstock:x:" + group + ":\n"},
-	} {
-		fd, err := r.file(file.path, file.text)
+	for _, file := range names(strict.UID, strict.GID) {
+		text := file.text
+		if len(strict.Vacant) > 0 {
+			text = ""
+		}
+		fd, err := r.file(file.path, text)
 		if err != nil {
 			return nil, err
 		}
 		grants = append(grants, grant{file.path, fd, unix.LANDLOCK_ACCESS_FS_READ_FILE})
 	}
 	return grants, nil
+}
+
+// names are the files that name the program's user and group.
+func names(uid, gid uint32) []struct{ path, text string } {
+	user, group := strconv.Itoa(int(uid)), strconv.Itoa(int(gid))
+	return []struct{ path, text string }{
+		{"/etc/passwd", "penstock:x:" + user + ":" + group + "::/tmp:/nonexistent\n"},
+		{"/etc/group", "penstock:x:" + group + ":\n"},
+	}
 }
 
 // temporary makes the program's own /tmp.

@@ -21,6 +21,15 @@ func CheckLock(string) error { return ErrUnsupported }
 // Inspect reads what is in force for a process.
 func Inspect(int) (Layers, error) { return Layers{}, ErrUnsupported }
 
+// Assign gives a program that was started for nobody yet the files of a user.
+func Assign(int, Assignment) error { return ErrUnsupported }
+
+// CheckAssigned says whether a program has become that user.
+func CheckAssigned(int, uint32, uint32) error { return ErrUnsupported }
+
+// HostFiles are none: there is no private root.
+func HostFiles() []string { return nil }
+
 // Supported tells whether this system has the sandbox at all.
 func Supported() bool { return false }
 

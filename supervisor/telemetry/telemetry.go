@@ -19,6 +19,8 @@ type Telemetry struct {
 	exits     *prometheus.CounterVec
 	oomKills  prometheus.Counter
 	adoptions *prometheus.CounterVec
+	starts    *prometheus.CounterVec
+	warm      prometheus.Gauge
 	create    prometheus.Histogram
 	stop      prometheus.Histogram
 	rpc       *prometheus.HistogramVec
@@ -47,6 +49,12 @@ func New() *Telemetry {
 		adoptions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "penstock_adoptions_total", Help: "Runners of an earlier supervisor that were found at the start, by what became of them.",
 		}, []string{"result"}),
+		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "penstock_runner_starts_total", Help: "Runners that streams were given, by whether they had been started ahead (warm) or not (cold).",
+		}, []string{"kind"}),
+		warm: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "penstock_warm_runners", Help: "Runners that were started ahead and are nobody's yet.",
+		}),
 		create: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "penstock_create_duration_seconds", Help: "How long creating a stream took.", Buckets: lifeBuckets,
 		}),
@@ -58,13 +66,16 @@ func New() *Telemetry {
 		}, []string{"method", "code"}),
 	}
 	t.registry.MustRegister(
-		t.restarts, t.exits, t.oomKills, t.adoptions, t.create, t.stop, t.rpc,
+		t.restarts, t.exits, t.oomKills, t.adoptions, t.starts, t.warm, t.create, t.stop, t.rpc,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	t.calls = newCallCounters(t.registry)
 	// A counter that begins at its first event has no rate for it.
 	for _, reason := range []string{"exited", "signaled", reasonOOM, "disk", "killed", "lost"} {
 		t.exits.WithLabelValues(reason)
+	}
+	for _, kind := range []string{"warm", "cold"} {
+		t.starts.WithLabelValues(kind)
 	}
 	for _, result := range []string{"adopted", "gone", "foreign", "refused", "orphan"} {
 		t.adoptions.WithLabelValues(result)
@@ -97,6 +108,13 @@ func (t *Telemetry) Exited(reason string) {
 // Adopted takes note of what became of an earlier supervisor's runner: adopted,
 // gone, foreign, refused or orphan.
 func (t *Telemetry) Adopted(result string) { t.adoptions.WithLabelValues(result).Inc() }
+
+// RunnerStarted takes note that a stream was given a runner: warm, which had been
+// started ahead, or cold.
+func (t *Telemetry) RunnerStarted(kind string) { t.starts.WithLabelValues(kind).Inc() }
+
+// Warm takes note of how many runners are nobody's yet.
+func (t *Telemetry) Warm(runners int) { t.warm.Set(float64(runners)) }
 
 // RPC takes note of a call of a runner. The method may be its full name
 // (/package.Service/Method).
