@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"penstock/supervisor/options"
 )
 
 // Config is what an operator may set of the HTTP server. The zero value is
@@ -26,6 +28,11 @@ type Config struct {
 	// their X-Forwarded-Host and -Proto are passed on. Those of everybody else
 	// are replaced.
 	TrustedProxies []string `yaml:"trusted_proxies"`
+	// StreamListen is where streams may listen themselves, for callers who give
+	// no token: an address with a port or a range of them, or the one word none.
+	// Empty is loopback addresses with the ports from 1024, and nothing under the
+	// profile strict.
+	StreamListen []string `yaml:"stream_listen"`
 }
 
 // Auth says who may call the server.
@@ -79,6 +86,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.trusted(); err != nil {
 		errs = append(errs, err)
+	}
+	if _, err := options.ParseListenRules(c.StreamListen); err != nil {
+		errs = append(errs, fmt.Errorf("http.stream_listen: %w", err))
 	}
 	return errors.Join(errs...)
 }

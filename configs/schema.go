@@ -37,6 +37,9 @@ func (s *schema) add(v reflect.Value, path string) {
 	s.sections[path] = true
 	for i := range v.NumField() {
 		name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		if name == "-" {
+			continue // It is made of other keys.
+		}
 		if options == "inline" {
 			s.add(v.Field(i), path)
 			continue

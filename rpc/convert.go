@@ -135,6 +135,9 @@ func readinessToProto(r Readiness) *runnerpb.ReadyResponse {
 	if e := r.LastError; e != nil {
 		out.LastError = &runnerpb.LoggedError{At: timestamppb.New(e.At), Path: text(e.Path), Message: text(e.Message)}
 	}
+	if own := r.Own; own != nil {
+		out.OwnListener = &runnerpb.OwnListener{InFlight: int64(own.InFlight), Quiet: durationpb.New(own.Quiet)}
+	}
 	return out
 }
 
@@ -147,6 +150,9 @@ func readinessFromProto(r *runnerpb.ReadyResponse) Readiness {
 	}
 	if e := r.GetLastError(); e != nil {
 		out.LastError = &LoggedError{At: e.GetAt().AsTime(), Path: e.GetPath(), Message: e.GetMessage()}
+	}
+	if own := r.GetOwnListener(); own != nil {
+		out.Own = &OwnListener{InFlight: int(own.GetInFlight()), Quiet: own.GetQuiet().AsDuration()}
 	}
 	return out
 }

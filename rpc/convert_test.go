@@ -45,6 +45,7 @@ func TestReadinessRoundTrip(t *testing.T) {
 		Connections: []Connection{{Path: "input", Label: "l", Connected: true, Error: "e"}},
 		Warnings:    []string{"too much", "too little"},
 		LastError:   &LoggedError{At: time.Unix(1, 2).UTC(), Path: "root.input", Message: "it failed"},
+		Own:         &OwnListener{InFlight: 3, Quiet: 1500 * time.Millisecond},
 	}
 	assert.Equal(t, want, readinessFromProto(readinessToProto(want)))
 }

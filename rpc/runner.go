@@ -229,6 +229,17 @@ type Readiness struct {
 	// LastError is the last one that the stream has logged; nil when there was
 	// none.
 	LastError *LoggedError
+	// Own is what happens on the stream's own listener; nil when it has none.
+	Own *OwnListener
+}
+
+// OwnListener is what happens on the listener that a stream has of its own.
+type OwnListener struct {
+	// InFlight are the calls that are being answered.
+	InFlight int
+	// Quiet is how long nothing has been under way, not even a connection that
+	// has yet to say what it wants; 0 while anything is.
+	Quiet time.Duration
 }
 
 // LoggedError is a line of a stream's log.

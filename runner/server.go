@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"penstock/rpc"
+	"penstock/rpc/handover"
 	"penstock/rpc/multiplex"
 	"penstock/runner/engine"
 )
@@ -41,6 +42,7 @@ type server struct {
 	dir      string
 	listener net.Listener
 	orphan   *orphanWatch
+	own      ownListener
 
 	// named are the names that came with Prepare; nil before it.
 	named atomic.Pointer[rpc.Identity]
@@ -123,7 +125,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	go func() {
 		// Serve ends when close closes the listener. It has no timeouts: only
 		// the supervisor can reach the socket.
-		_ = http.Serve(s.listener, multiplex.Handler(stream.Handler(), restoreRemoteAddr(stream.Handler())))
+		_ = http.Serve(s.listener, handover.Handler(&s.own, multiplex.Handler(stream.Handler(), restoreRemoteAddr(stream.Handler()))))
 	}()
 	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String(), Restless: engine.Restless(req.Config)}, nil
 }
@@ -136,6 +138,7 @@ func (s *server) Run(context.Context) error {
 	}
 	stream.Run()
 	s.running.Store(true)
+	s.own.run(ownHandler(stream.Prefix(), stream.Handler()), s.logs.Load().logger)
 	time.AfterFunc(trimDelay, trim)
 	return nil
 }
@@ -164,6 +167,8 @@ func (s *server) Stop(ctx context.Context, grace time.Duration) (bool, error) {
 	// A supervisor that dies does not cut the drain short.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
+	s.own.leave(min(quietTime, grace/4))
+	defer s.own.finish()
 	if err := stream.Stop(ctx); err != nil {
 		s.logs.Load().logger.Warn("The stream did not drain within its grace period", "grace", grace.String(), "error", err)
 		return false, nil
@@ -179,6 +184,7 @@ func (s *server) Ready(context.Context) (rpc.Readiness, error) {
 	}
 	ready, err := stream.Ready()
 	ready.LastError = s.logs.Load().last.load()
+	ready.Own = s.own.activity()
 	return ready, err
 }
 
@@ -284,6 +290,7 @@ func (s *server) current() (*engine.Stream, error) {
 func (s *server) awaitEnd(stream *engine.Stream) {
 	<-stream.Done()
 	if !s.leaving.Load() {
+		s.own.leave(lastWords)
 		s.settle(stream, rpc.ExitFinished)
 	}
 }
@@ -310,11 +317,13 @@ func (s *server) shutdown(reason rpc.ExitReason) {
 	}
 	if stream, err := s.current(); err == nil {
 		s.logs.Load().logger.Info("Stopping", "reason", string(reason))
+		s.own.leave(quietTime)
 		ctx, cancel := context.WithTimeout(context.Background(), selfStopGrace)
 		if err := stream.Stop(ctx); err != nil {
 			s.logs.Load().logger.Warn("The stream did not drain", "error", err)
 		}
 		cancel()
+		s.own.finish()
 		s.settle(stream, reason)
 	}
 	s.close()

@@ -55,6 +55,10 @@ func elsewhere(doc *document.Document, address string) (*document.Document, erro
 
 // heldByStream reports whether a stream's runner holds the address.
 func (s *Supervisor) heldByStream(ctx context.Context, address string) bool {
+	if s.sockets.holds(address) {
+		// That is the supervisor's own, and stays.
+		return false
+	}
 	for _, st := range s.existing() {
 		if v := st.seen.Load(); v.active() && v.current.proc.Listens(ctx, address) {
 			return true

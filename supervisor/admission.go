@@ -122,7 +122,10 @@ func (s *stream) admit(sp spec) error {
 }
 
 // settle takes down what the stream takes of the host as it is now.
-func (s *stream) settle() { s.sup.confiner.settle(s.id, &s.view) }
+func (s *stream) settle() {
+	s.sup.confiner.settle(s.id, &s.view)
+	s.settleSocket()
+}
 
 func (c *confiner) settle(id string, v *view) {
 	var memory options.Bytes
@@ -173,6 +176,7 @@ func (s *Supervisor) settleAll(members []*member) {
 func (s *Supervisor) settleMember(m *member) {
 	if s.owns(m.stream) {
 		s.confiner.settle(m.id, m.stream.seen.Load())
+		s.sockets.retain(m.id, m.stream.seen.Load().listens())
 		return
 	}
 	s.dropStrayFiles(m.id)

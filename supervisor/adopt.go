@@ -266,6 +266,7 @@ func (s *stream) verify(inst *instance) {
 		s.sup.telemetry.Adopted("adopted")
 		s.log.Info("adopted runner", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.seen.Load().revision),
 			zap.String("runner", identity.Version))
+		s.regainSocket(inst)
 		return
 	}
 	s.sup.telemetry.Adopted("refused")

@@ -88,7 +88,7 @@ func (s *stream) updateOptions(ctx context.Context, to revised) error {
 // built; but not before the rest of the config was found to build, with
 // another address in that place.
 func (s *stream) updateInPlace(ctx context.Context, to revised, busy *addressInUseError, timeout time.Duration) error {
-	if s.current == nil || !s.current.proc.Listens(ctx, busy.address) {
+	if s.current == nil || s.sup.sockets.holds(busy.address) || !s.current.proc.Listens(ctx, busy.address) {
 		return busy
 	}
 	var err error
@@ -306,6 +306,7 @@ func (s *stream) restore(ctx context.Context, back func(), kept bool, cause erro
 		// What has finished is not run again for a change that was not made.
 		s.switching = false
 		s.keepOutcome()
+		s.sup.sockets.retain(s.id, "")
 		s.move(eventFinish)
 		return cause
 	}
@@ -387,6 +388,9 @@ func (s *stream) release(ctx context.Context) error {
 			inst.hangUp()
 			inst.proc.Release()
 		}
+		if s.unwatchSocket != nil {
+			s.unwatchSocket()
+		}
 		s.state = StateStopped
 		s.sup.forget(s, false)
 	})
@@ -410,13 +414,14 @@ func (s *stream) renew(ctx context.Context, timeout time.Duration) error {
 	if err := s.revert(); err != nil {
 		return err
 	}
+	defer s.settleSocket()
 	var inst *instance
 	var err error
 	s.meanwhile(func() { inst, err = s.sup.prepare(ctx, s.id, s.spec, s.sup.resources.all(), s.logLevel) })
 	var busy *addressInUseError
 	switch {
 	case errors.As(err, &busy):
-		if s.current == nil || !s.current.proc.Listens(ctx, busy.address) {
+		if s.current == nil || s.sup.sockets.holds(busy.address) || !s.current.proc.Listens(ctx, busy.address) {
 			return busy
 		}
 		return s.replaceInPlace(ctx, nil, timeout)

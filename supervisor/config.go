@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"penstock/supervisor/calls"
+	"penstock/supervisor/options"
 )
 
 // Config is what an operator may set of a supervisor. The zero value is not
@@ -45,6 +46,10 @@ type Config struct {
 	// Calls bounds asynchronous calls of streams and says where their results may
 	// be sent.
 	Calls calls.Config `yaml:"calls"`
+	// StreamListen is where streams may listen themselves, as the key
+	// http.stream_listen has it, which it is filled from: rules that
+	// options.ParseListenRules reads. Empty is the default of the profile.
+	StreamListen []string `yaml:"-"`
 }
 
 // OnExit is what becomes of the runners when the supervisor exits.
@@ -162,5 +167,8 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.Isolation.validate(c.DataDir)...)
 	errs = append(errs, c.Limits.validate()...)
 	errs = append(errs, c.Calls.Validate()...)
+	if _, err := options.ParseListenRules(c.StreamListen); err != nil {
+		errs = append(errs, fmt.Errorf("http.stream_listen: %w", err))
+	}
 	return errors.Join(append(errs, c.StreamMetrics.validate())...)
 }

@@ -59,7 +59,11 @@ type confiner struct {
 // fails when it is not. It changes nothing on the host.
 func newConfiner(cfg Config) (*confiner, error) {
 	c := &confiner{cfg: cfg.Isolation, limits: cfg.Limits, policies: componentPolicy(cfg.Isolation)}
-	c.allowed = options.Allowed{Ceiling: cfg.Limits.Max}
+	listen, err := streamListen(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.allowed = options.Allowed{Ceiling: cfg.Limits.Max, RestrictListen: true, Listen: listen}
 	if err := c.findLauncher(); err != nil {
 		return nil, err
 	}

@@ -20,10 +20,14 @@ func mayIdle(o options.Options, restless string) error {
 }
 
 // lookForIdleness has the actor look again when the stream may have become idle.
-func (s *stream) lookForIdleness() {
+func (s *stream) lookForIdleness() { s.lookAfter(0) }
+
+// lookAfter is lookForIdleness when it is known that the stream will not be
+// idle for so long.
+func (s *stream) lookAfter(wait time.Duration) {
 	s.idle = nil
 	if timeout := s.spec.options.IdleTimeout; timeout > 0 && s.current != nil {
-		s.idle = time.After(s.gate.quietFor(timeout))
+		s.idle = time.After(max(s.gate.quietFor(timeout), wait))
 	}
 }
 
@@ -31,6 +35,10 @@ func (s *stream) lookForIdleness() {
 // A call that comes meanwhile starts it again.
 func (s *stream) giveBack() {
 	timeout := s.spec.options.IdleTimeout
+	if wait := s.ownCallsWithin(timeout); wait > 0 {
+		s.lookAfter(wait)
+		return
+	}
 	if timeout == 0 || s.state != StateRunning || s.current == nil || s.gate.quietFor(timeout) > 0 || !s.current.traffic.shut() {
 		s.lookForIdleness()
 		return
@@ -68,6 +76,10 @@ func (s *stream) idleRunner() store.Runner {
 // recallIdle leaves a stream idle that was so under the last supervisor.
 func (s *stream) recallIdle(run store.Runner) {
 	s.endpoints, s.reason = run.Endpoints, "nobody has called it"
+	if err := s.sup.bindSocket(s.id, s.spec.options.HTTP.Listen); err != nil {
+		s.reason += "; " + err.Error()
+		s.log.Warn("callers of the stream's own listener do not wake it before it is called otherwise", zap.Error(err))
+	}
 	s.move(eventIdled)
 }
 

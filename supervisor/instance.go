@@ -134,6 +134,9 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if sp.fault != "" {
 		return nil, &InvalidError{sp.fault}
 	}
+	if err := s.claimSocket(ctx, id, sp.options.HTTP.Listen); err != nil {
+		return nil, err
+	}
 	runner, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })

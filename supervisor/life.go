@@ -86,6 +86,10 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 			s.log.Warn("the new runner does not take the log level", zap.String("level", s.logLevel), zap.Error(err))
 		}
 	}
+	if err := s.handSocket(limited, inst); err != nil {
+		inst.discard()
+		return err
+	}
 	if err := inst.proc.Run(limited); err != nil && !diedSoon(inst.proc, err) {
 		inst.discard()
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
@@ -202,6 +206,7 @@ func (s *stream) finish(failure string) {
 	}
 	s.outcome = s.newOutcome(failure)
 	s.keepOutcome()
+	s.sup.sockets.retain(s.id, "")
 	s.move(eventFinish)
 }
 
@@ -250,6 +255,7 @@ func (s *stream) scheduleRestart() {
 // giveUp leaves the stream failed until somebody restarts or changes it.
 func (s *stream) giveUp(why string) {
 	s.reason += "; " + why
+	s.sup.sockets.retain(s.id, "")
 	s.move(eventGiveUp)
 	s.keepExit()
 	s.log.Error("stream failed", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))

@@ -122,7 +122,7 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 	}
 
 	members := s.usersOf(id, candidate)
-	if err := s.prepareAll(ctx, members, s.resources.next(candidate)); err != nil {
+	if err := s.prepareAll(ctx, members, nil, s.resources.next(candidate)); err != nil {
 		return err
 	}
 	generation, err := s.keepResource(id, res, ch.origin)

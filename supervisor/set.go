@@ -93,7 +93,7 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		s.discardAll(members)
 		return err
 	}
-	if err := s.prepareAll(ctx, members, s.resources.all()); err != nil {
+	if err := s.prepareAll(ctx, members, s.vacated(members, absent), s.resources.all()); err != nil {
 		return err
 	}
 	if err := s.keepSet(members, absent); err != nil {
@@ -184,12 +184,17 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 }
 
 // prepareAll prepares every member. On an error no runner of them is left.
-func (s *Supervisor) prepareAll(ctx context.Context, members []*member, resources resourceList) error {
+// vacated are own listeners that others of them make way for.
+func (s *Supervisor) prepareAll(ctx context.Context, members []*member, vacated map[string]bool, resources resourceList) error {
 	s.each(members, func(m *member) {
 		if m.sameForEngine {
 			return
 		}
 		m.inst, m.err = s.prepare(ctx, m.id, m.spec, resources, m.logLevel())
+		if waitsForSocket(m.err, vacated) {
+			m.err = s.tryWithoutSocket(ctx, m, resources)
+			return
+		}
 		var busy *addressInUseError
 		if errors.As(m.err, &busy) && s.heldByStream(ctx, busy.address) {
 			// It may be free once those that are replaced have stopped.

@@ -52,7 +52,7 @@ func (sp spec) equal(other spec) bool {
 // differs can be changed while it runs.
 func (sp spec) sameForEngine(other spec) bool {
 	return sp.chilled == other.chilled && sp.allowTests == other.allowTests && sp.engine.Equal(other.engine) &&
-		maps.Equal(sp.options.Env, other.options.Env) && sameSandbox(sp.options.Sandbox, other.options.Sandbox)
+		maps.Equal(sp.options.Env, other.options.Env) && sp.options.HTTP.Listen == other.options.HTTP.Listen && sameSandbox(sp.options.Sandbox, other.options.Sandbox)
 }
 
 func sameSandbox(a, b options.Sandbox) bool {

@@ -55,6 +55,8 @@ type Status struct {
 	Isolation Isolation `json:"isolation"`
 	// Calls are those that the stream has now.
 	Calls Calls `json:"calls"`
+	// Listen is the stream's own listener; nil when its config names none.
+	Listen *Listener `json:"listen"`
 	// Usage is what the stream uses of what can be limited, since its runner
 	// started; nil when it has none.
 	Usage *stats.Usage `json:"usage"`
@@ -69,6 +71,15 @@ type Calls struct {
 	InFlight int `json:"in_flight"`
 	// Waiting wait for their turn.
 	Waiting int `json:"waiting"`
+}
+
+// Listener is a stream's own.
+type Listener struct {
+	// Address is ADDRESS:PORT.
+	Address string `json:"address"`
+	// Open says that who connects there is answered, or waits for the stream to
+	// be started.
+	Open bool `json:"open"`
 }
 
 // Connection is one input's or output's.
@@ -137,6 +148,9 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 		status.Desired = DesiredPaused
 	}
 	status.Calls.InFlight, status.Calls.Waiting = st.gate.load()
+	if address := v.spec.options.HTTP.Listen; address != "" {
+		status.Listen = &Listener{Address: address, Open: s.sockets.open(id, address)}
+	}
 	if v.current == nil {
 		return status, nil
 	}
@@ -152,6 +166,9 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 		return status, nil
 	}
 	status.Warnings = append(status.Warnings, known.Warnings...)
+	if known.Own != nil {
+		status.Calls.InFlight += known.Own.InFlight
+	}
 	if e := known.LastError; e != nil {
 		status.LastError = &LastError{At: e.At, Path: e.Path, Message: e.Message}
 	}

@@ -53,6 +53,9 @@ type stream struct {
 	retry    <-chan time.Time
 	// idle says that it is time to look whether anybody calls the stream.
 	idle <-chan time.Time
+	// unwatchSocket ends the wait for callers of a stream that is idle; nil when
+	// nobody waits.
+	unwatchSocket func()
 	// owed says that the stream is to start whatever its policy says, once
 	// runners may be started: it was not its own failure that ended the last.
 	owed bool
@@ -233,6 +236,7 @@ func (s *stream) moveAt(e event, since time.Time) {
 	}
 	s.state, s.since = to, since
 	s.publish()
+	s.watchSocket(from)
 	told := events.Event{
 		At: time.Now(), Stream: s.id, From: string(from), State: string(to), Revision: s.revision, Reason: s.reason,
 	}

@@ -37,6 +37,7 @@ type Supervisor struct {
 	confiner    *confiner
 	calls       *calls.Calls
 	runner      *runnerBinary
+	sockets     *sockets
 	pool        *pool
 
 	// stored is what the store held at the start, until Start has taken it.
@@ -103,6 +104,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		hub:         events.NewHub(keptEvents),
 		telemetry:   telemetry.New(),
 		runner:      &runnerBinary{path: cfg.Runner},
+		sockets:     newSockets(),
 		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
 		bulk:        semaphore.NewWeighted(1),
@@ -297,6 +299,7 @@ func (s *Supervisor) forget(st *stream, purge bool) {
 	if s.streams[st.id] == st {
 		delete(s.streams, st.id)
 		s.confiner.forget(st.id)
+		s.sockets.retain(st.id, "")
 		if purge {
 			s.calls.Gone(st.id)
 		}

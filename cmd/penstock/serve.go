@@ -61,6 +61,7 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 	if err := joined(failures); err != nil {
 		return err
 	}
+	cfg.Supervisor.StreamListen = cfg.HTTP.StreamListen
 	sup, err := supervisor.New(cfg.Supervisor, log)
 	if err != nil {
 		return err

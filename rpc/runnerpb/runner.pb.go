@@ -132,7 +132,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type IdentifyResponse_Phase int32
@@ -194,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type PrepareRequest struct {
@@ -1233,7 +1233,9 @@ type ReadyResponse struct {
 	// What somebody should know of the stream, for people.
 	Warnings []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The last error that the stream has logged; absent when there was none.
-	LastError     *LoggedError `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	LastError *LoggedError `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// What happens on the stream's own listener; absent when it has none.
+	OwnListener   *OwnListener `protobuf:"bytes,5,opt,name=own_listener,json=ownListener,proto3" json:"own_listener,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1296,6 +1298,67 @@ func (x *ReadyResponse) GetLastError() *LoggedError {
 	return nil
 }
 
+func (x *ReadyResponse) GetOwnListener() *OwnListener {
+	if x != nil {
+		return x.OwnListener
+	}
+	return nil
+}
+
+type OwnListener struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls that are being answered.
+	InFlight int64 `protobuf:"varint,1,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// How long nothing has been under way; zero while anything is.
+	Quiet         *durationpb.Duration `protobuf:"bytes,2,opt,name=quiet,proto3" json:"quiet,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnListener) Reset() {
+	*x = OwnListener{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnListener) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnListener) ProtoMessage() {}
+
+func (x *OwnListener) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnListener.ProtoReflect.Descriptor instead.
+func (*OwnListener) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *OwnListener) GetInFlight() int64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *OwnListener) GetQuiet() *durationpb.Duration {
+	if x != nil {
+		return x.Quiet
+	}
+	return nil
+}
+
 type LoggedError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -1308,7 +1371,7 @@ type LoggedError struct {
 
 func (x *LoggedError) Reset() {
 	*x = LoggedError{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1383,7 @@ func (x *LoggedError) String() string {
 func (*LoggedError) ProtoMessage() {}
 
 func (x *LoggedError) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1396,7 @@ func (x *LoggedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoggedError.ProtoReflect.Descriptor instead.
 func (*LoggedError) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoggedError) GetAt() *timestamppb.Timestamp {
@@ -1369,7 +1432,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1444,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1457,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Connection) GetPath() string {
@@ -1433,7 +1496,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1508,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1521,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 type StatsResponse struct {
@@ -1470,7 +1533,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1545,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1558,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatsResponse) GetMetrics() []*Metric {
@@ -1521,7 +1584,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1596,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1609,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Metric) GetName() string {
@@ -1627,7 +1690,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1702,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1715,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Timing) GetP50() float64 {
@@ -1698,7 +1761,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1773,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1786,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
 }
 
 type EventsResponse struct {
@@ -1739,7 +1802,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1814,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1827,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EventsResponse) GetEvent() isEventsResponse_Event {
@@ -1817,7 +1880,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1892,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1905,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
 }
 
 // Finished is sent when the stream ended by itself.
@@ -1857,7 +1920,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1932,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1945,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Finished) GetError() string {
@@ -1907,7 +1970,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +1982,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +1995,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
 }
 
 type IdentifyResponse struct {
@@ -1953,7 +2016,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2028,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2041,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -2033,7 +2096,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2108,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2121,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2076,7 +2139,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2151,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2164,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
 }
 
 type SetLimitsRequest struct {
@@ -2116,7 +2179,7 @@ type SetLimitsRequest struct {
 
 func (x *SetLimitsRequest) Reset() {
 	*x = SetLimitsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2191,7 @@ func (x *SetLimitsRequest) String() string {
 func (*SetLimitsRequest) ProtoMessage() {}
 
 func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2204,7 @@ func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
 func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetLimitsRequest) GetMemoryBytes() int64 {
@@ -2166,7 +2229,7 @@ type SetLimitsResponse struct {
 
 func (x *SetLimitsResponse) Reset() {
 	*x = SetLimitsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2241,7 @@ func (x *SetLimitsResponse) String() string {
 func (*SetLimitsResponse) ProtoMessage() {}
 
 func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2254,7 @@ func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
 func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
 }
 
 var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
@@ -2282,13 +2345,17 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"(\n" +
 	"\fStopResponse\x12\x18\n" +
 	"\adrained\x18\x01 \x01(\bR\adrained\"\x0e\n" +
-	"\fReadyRequest\"\xc3\x01\n" +
+	"\fReadyRequest\"\x87\x02\n" +
 	"\rReadyResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12@\n" +
 	"\vconnections\x18\x02 \x03(\v2\x1e.penstock.runner.v1.ConnectionR\vconnections\x12\x1a\n" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12>\n" +
 	"\n" +
-	"last_error\x18\x04 \x01(\v2\x1f.penstock.runner.v1.LoggedErrorR\tlastError\"g\n" +
+	"last_error\x18\x04 \x01(\v2\x1f.penstock.runner.v1.LoggedErrorR\tlastError\x12B\n" +
+	"\fown_listener\x18\x05 \x01(\v2\x1f.penstock.runner.v1.OwnListenerR\vownListener\"[\n" +
+	"\vOwnListener\x12\x1b\n" +
+	"\tin_flight\x18\x01 \x01(\x03R\binFlight\x12/\n" +
+	"\x05quiet\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05quiet\"g\n" +
 	"\vLoggedError\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
@@ -2384,7 +2451,7 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
 	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
@@ -2407,81 +2474,84 @@ var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(*StopResponse)(nil),          // 18: penstock.runner.v1.StopResponse
 	(*ReadyRequest)(nil),          // 19: penstock.runner.v1.ReadyRequest
 	(*ReadyResponse)(nil),         // 20: penstock.runner.v1.ReadyResponse
-	(*LoggedError)(nil),           // 21: penstock.runner.v1.LoggedError
-	(*Connection)(nil),            // 22: penstock.runner.v1.Connection
-	(*StatsRequest)(nil),          // 23: penstock.runner.v1.StatsRequest
-	(*StatsResponse)(nil),         // 24: penstock.runner.v1.StatsResponse
-	(*Metric)(nil),                // 25: penstock.runner.v1.Metric
-	(*Timing)(nil),                // 26: penstock.runner.v1.Timing
-	(*EventsRequest)(nil),         // 27: penstock.runner.v1.EventsRequest
-	(*EventsResponse)(nil),        // 28: penstock.runner.v1.EventsResponse
-	(*Attached)(nil),              // 29: penstock.runner.v1.Attached
-	(*Finished)(nil),              // 30: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),       // 31: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 32: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),    // 33: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),   // 34: penstock.runner.v1.SetLogLevelResponse
-	(*SetLimitsRequest)(nil),      // 35: penstock.runner.v1.SetLimitsRequest
-	(*SetLimitsResponse)(nil),     // 36: penstock.runner.v1.SetLimitsResponse
-	nil,                           // 37: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                           // 38: penstock.runner.v1.ComponentPolicy.ClassesEntry
-	nil,                           // 39: penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	nil,                           // 40: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(*OwnListener)(nil),           // 21: penstock.runner.v1.OwnListener
+	(*LoggedError)(nil),           // 22: penstock.runner.v1.LoggedError
+	(*Connection)(nil),            // 23: penstock.runner.v1.Connection
+	(*StatsRequest)(nil),          // 24: penstock.runner.v1.StatsRequest
+	(*StatsResponse)(nil),         // 25: penstock.runner.v1.StatsResponse
+	(*Metric)(nil),                // 26: penstock.runner.v1.Metric
+	(*Timing)(nil),                // 27: penstock.runner.v1.Timing
+	(*EventsRequest)(nil),         // 28: penstock.runner.v1.EventsRequest
+	(*EventsResponse)(nil),        // 29: penstock.runner.v1.EventsResponse
+	(*Attached)(nil),              // 30: penstock.runner.v1.Attached
+	(*Finished)(nil),              // 31: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 32: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 33: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 34: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 35: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 36: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 37: penstock.runner.v1.SetLimitsResponse
+	nil,                           // 38: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 39: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 40: penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	nil,                           // 41: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
 	6,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	37, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	41, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	38, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	42, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
 	4,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	38, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	39, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
 	8,  // 5: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
 	0,  // 6: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
 	9,  // 7: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
 	4,  // 8: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
 	13, // 9: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
-	39, // 10: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	41, // 11: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
-	22, // 12: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
-	21, // 13: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
-	42, // 14: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
-	25, // 15: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	40, // 16: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
-	26, // 17: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
-	1,  // 18: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
-	29, // 19: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	30, // 20: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	25, // 21: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 22: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	5,  // 23: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
-	3,  // 24: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	10, // 25: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
-	12, // 26: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
-	15, // 27: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	17, // 28: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	19, // 29: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	23, // 30: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	27, // 31: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	31, // 32: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	33, // 33: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	35, // 34: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
-	7,  // 35: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	11, // 36: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
-	14, // 37: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
-	16, // 38: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	18, // 39: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	20, // 40: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	24, // 41: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	28, // 42: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	32, // 43: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	34, // 44: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	36, // 45: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
-	35, // [35:46] is the sub-list for method output_type
-	24, // [24:35] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	40, // 10: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	42, // 11: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	23, // 12: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
+	22, // 13: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
+	21, // 14: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
+	42, // 15: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
+	43, // 16: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	26, // 17: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
+	41, // 18: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	27, // 19: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
+	1,  // 20: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
+	30, // 21: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
+	31, // 22: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	26, // 23: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 24: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	5,  // 25: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 26: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	10, // 27: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
+	12, // 28: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
+	15, // 29: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	17, // 30: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	19, // 31: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	24, // 32: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	28, // 33: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	32, // 34: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	34, // 35: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	36, // 36: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	7,  // 37: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	11, // 38: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
+	14, // 39: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
+	16, // 40: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	18, // 41: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	20, // 42: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	25, // 43: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	29, // 44: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	33, // 45: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	35, // 46: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	37, // 47: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	37, // [37:48] is the sub-list for method output_type
+	26, // [26:37] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -2489,11 +2559,11 @@ func file_penstock_runner_v1_runner_proto_init() {
 	if File_penstock_runner_v1_runner_proto != nil {
 		return
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[22].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[23].OneofWrappers = []any{
 		(*Metric_Number)(nil),
 		(*Metric_Timing)(nil),
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[25].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[26].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
 	}
@@ -2503,7 +2573,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -156,6 +156,10 @@ func (s *Stream) Stop(ctx context.Context) error {
 // slash serves everything below it.
 func (s *Stream) Paths() []string { return s.endpoints.paths() }
 
+// Prefix is what the paths of the endpoints begin with, without a slash after
+// it; empty for none.
+func (s *Stream) Prefix() string { return s.endpoints.prefix }
+
 // Handler serves the stream's HTTP endpoints.
 func (s *Stream) Handler() http.Handler { return s.endpoints }
 

@@ -23,6 +23,9 @@ type HTTP struct {
 	// Callback is where the results of asynchronous calls are sent that do not
 	// name another place: an http or https URL. Empty is nowhere.
 	Callback string
+	// Listen is the address of a listener of the stream's own, ADDRESS:PORT;
+	// empty is none. None of the above is set beside it.
+	Listen string
 }
 
 const (
@@ -33,15 +36,28 @@ const (
 	maxTimeout = 24 * time.Hour
 )
 
-func (d *decoder) http(n *yaml.Node, h *HTTP) {
-	var queue *yaml.Node
+func (d *decoder) http(n *yaml.Node, h *HTTP, allowed Allowed) {
+	var queue, listen *yaml.Node
+	supervised := map[string]*yaml.Node{}
 	d.object(n, "http", []field{
-		{"max_in_flight", func(n *yaml.Node) { h.MaxInFlight = d.integer(n, "max_in_flight", 1, maxCalls) }},
-		{"queue", func(n *yaml.Node) { queue, h.Queue = n, d.integer(n, "queue", 0, maxCalls) }},
-		{"timeout", func(n *yaml.Node) { h.Timeout = d.duration(n, "timeout", minTimeout, maxTimeout) }},
-		{"async", func(n *yaml.Node) { h.Async = d.boolean(n, "async") }},
-		{"callback", func(n *yaml.Node) { h.Callback = d.url(n, "callback") }},
+		{"max_in_flight", func(n *yaml.Node) {
+			supervised["max_in_flight"] = n
+			h.MaxInFlight = d.integer(n, "max_in_flight", 1, maxCalls)
+		}},
+		{"queue", func(n *yaml.Node) { supervised["queue"] = n; queue, h.Queue = n, d.integer(n, "queue", 0, maxCalls) }},
+		{"timeout", func(n *yaml.Node) {
+			supervised["timeout"] = n
+			h.Timeout = d.duration(n, "timeout", minTimeout, maxTimeout)
+		}},
+		{"async", func(n *yaml.Node) { supervised["async"] = n; h.Async = d.boolean(n, "async") }},
+		{"callback", func(n *yaml.Node) { supervised["callback"] = n; h.Callback = d.url(n, "callback") }},
+		{"listen", func(n *yaml.Node) { listen, h.Listen = n, d.listen(n, allowed) }},
 	})
+	if listen != nil {
+		for name, n := range supervised {
+			d.lint(n, "field %s: not beside listen, whose calls do not pass the server, which is what keeps to it: leave one of the two out", name)
+		}
+	}
 	switch {
 	case queue != nil && h.MaxInFlight == 0:
 		d.lint(queue, "field queue: nothing waits without max_in_flight: set that as well, or leave queue out")

@@ -39,6 +39,9 @@ type Allowed struct {
 	// these: what a stream reads not below Read, what it writes not below Write.
 	RestrictPaths bool
 	Read, Write   []string
+	// RestrictListen refuses an HTTP.Listen that no rule of Listen allows.
+	RestrictListen bool
+	Listen         []ListenRule
 }
 
 // Restart says whether and when a stream is started again after it ended.
@@ -102,7 +105,7 @@ func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 		{"limits", func(n *yaml.Node) { d.limits(n, &options.Limits, allowed.Ceiling) }},
 		{"env", func(n *yaml.Node) { options.Env = d.env(n) }},
 		{"sandbox", func(n *yaml.Node) { d.sandbox(n, &options.Sandbox, allowed) }},
-		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP) }},
+		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP, allowed) }},
 		{"idle_timeout", func(n *yaml.Node) { options.IdleTimeout = d.duration(n, "idle_timeout", minIdle, maxIdle) }},
 	})
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {

@@ -1,0 +1,113 @@
+package handover
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	// Neither can be sent by a client of the gateway, which refuses methods that
+	// it does not know.
+	giveMethod = "LISTEN"
+	takeMethod = "LISTENING"
+
+	protocol = "penstock-handover/1"
+	accepted = "ok"
+)
+
+var (
+	// ErrUnsupported is that a runner cannot be given a socket: an earlier build
+	// of it has to be replaced.
+	ErrUnsupported = errors.New("the runner takes no listening socket: it is older than the supervisor, upgrade penstock-runner")
+	// ErrRefused is wrapped when the other end says no, with its reason.
+	ErrRefused = errors.New("refused")
+)
+
+// Give gives the process at the other end a copy of a listening socket. The
+// connection is of no other use after it, and the descriptor stays the
+// caller's. The error wraps ErrRefused where there is a socket already.
+func Give(ctx context.Context, conn net.Conn, fd int) error {
+	socket, done, err := begin(ctx, conn, giveMethod)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := send(socket, fd); err != nil {
+		return whyEnded(ctx, err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(socket, maxText))
+	if err != nil {
+		return whyEnded(ctx, err)
+	}
+	if text := strings.TrimSpace(string(answer)); text != accepted {
+		return fmt.Errorf("%w: %q", ErrRefused, text)
+	}
+	return nil
+}
+
+// Take asks the process at the other end for a copy of the socket that it was
+// given. The descriptor is the caller's to close. The error wraps ErrRefused
+// where there is none.
+func Take(ctx context.Context, conn net.Conn) (fd int, err error) {
+	socket, done, err := begin(ctx, conn, takeMethod)
+	if err != nil {
+		return -1, err
+	}
+	defer done()
+	if _, err := socket.Write([]byte{'.'}); err != nil {
+		return -1, whyEnded(ctx, err)
+	}
+	fd, text, err := receive(socket)
+	switch {
+	case err != nil:
+		return -1, whyEnded(ctx, err)
+	case fd < 0:
+		return -1, fmt.Errorf("%w: %q", ErrRefused, strings.TrimSpace(text))
+	}
+	return fd, nil
+}
+
+// begin makes an HTTP connection one of this package, bounded by the context
+// until done is called.
+func begin(ctx context.Context, conn net.Conn, method string) (socket *net.UnixConn, done func() bool, err error) {
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, nil, fmt.Errorf("a socket cannot be handed over a %T", conn)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if err != nil {
+			stop()
+		}
+	}()
+	if _, err = fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: runner\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", method, protocol); err != nil {
+		return nil, nil, whyEnded(ctx, err)
+	}
+	r := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return nil, nil, whyEnded(ctx, err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != protocol {
+		return nil, nil, ErrUnsupported
+	}
+	if r.Buffered() > 0 {
+		return nil, nil, errors.New("the runner speaks before it is asked")
+	}
+	return socket, stop, nil
+}
+
+func whyEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}

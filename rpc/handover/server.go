@@ -1,0 +1,78 @@
+package handover
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// exchangeTime bounds one exchange on the side that serves it.
+const exchangeTime = 5 * time.Second
+
+// Holder is who has the socket in the process that was given it.
+type Holder interface {
+	// Hold takes a listening socket over, with its descriptor. An error says
+	// why not, and the descriptor was closed then.
+	Hold(fd int) error
+	// Lend calls use with the descriptor, which is valid for so long. An error
+	// says why there is none.
+	Lend(use func(fd int) error) error
+}
+
+// Handler serves the exchanges of this package, and all other requests by next.
+func Handler(holder Holder, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != giveMethod && r.Method != takeMethod {
+			next.ServeHTTP(w, r)
+			return
+		}
+		hijacker, ok := w.(http.Hijacker)
+		if !ok || r.Header.Get("Upgrade") != protocol {
+			http.Error(w, "this runner speaks "+protocol, http.StatusUpgradeRequired)
+			return
+		}
+		conn, buffered, err := hijacker.Hijack()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		defer conn.Close()
+		socket, ok := conn.(*net.UnixConn)
+		if !ok || buffered.Reader.Buffered() > 0 || conn.SetDeadline(time.Now().Add(exchangeTime)) != nil {
+			return
+		}
+		if _, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol); err != nil {
+			return
+		}
+		if r.Method == giveMethod {
+			hold(socket, holder)
+		} else {
+			lend(socket, holder)
+		}
+	})
+}
+
+func hold(socket *net.UnixConn, holder Holder) {
+	fd, _, err := receive(socket)
+	switch {
+	case err == nil && fd < 0:
+		return
+	case err == nil:
+		err = holder.Hold(fd)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(socket, "%.*s\n", maxText-1, err)
+		return
+	}
+	_, _ = fmt.Fprintln(socket, accepted)
+}
+
+func lend(socket *net.UnixConn, holder Holder) {
+	if _, err := socket.Read(make([]byte, 1)); err != nil {
+		return
+	}
+	if err := holder.Lend(func(fd int) error { return send(socket, fd) }); err != nil {
+		_, _ = fmt.Fprintf(socket, "%.*s\n", maxText-1, err)
+	}
+}
