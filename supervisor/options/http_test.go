@@ -66,7 +66,7 @@ func TestHTTPLints(t *testing.T) {
 		"{timeout: 0s}":                 "1:27 field timeout: expected a duration from 1ms to 24h, got 0s",
 		"{timeout: 25h}":                "1:27 field timeout: expected a duration from 1ms to 24h, got 25h",
 		"{timeouts: 1s}":                "1:18 field timeouts not recognised, did you mean timeout?",
-		"{listen: x}":                   "1:18 field listen not recognised, http takes max_in_flight, queue, timeout, async and callback",
+		"{hear: x}":                     "1:18 field hear not recognised, http takes max_in_flight, queue, timeout, async, callback and listen",
 		"[]":                            "1:17 field http: expected object, got array",
 	} {
 		_, lints := parsed(t, "runtime: {http: "+text+"}")
