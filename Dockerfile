@@ -7,7 +7,8 @@
 #   docker build --build-arg VERSION=v0.1.0 -t penstock .
 #   docker run -p 4195:4195 -v penstock:/var/lib/penstock \
 #     --mount type=bind,src=$PWD/token,dst=/run/secrets/penstock_token,readonly \
-#     --cap-drop ALL --cap-add SYS_ADMIN --cap-add SETUID --cap-add SETGID \
+#     --cap-drop ALL --cap-add SYS_ADMIN --cap-add SYS_CHROOT --cap-add SYS_NICE \
+#     --cap-add SETUID --cap-add SETGID \
 #     --cap-add SETPCAP --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add FOWNER \
 #     --cap-add KILL --cap-add SYS_PTRACE --cap-add NET_ADMIN \
 #     --cap-add SYS_RESOURCE --security-opt seccomp=unconfined \

@@ -1,10 +1,6 @@
 package process
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // nicest is the lowest priority that there is.
 const nicest = 19
@@ -13,9 +9,17 @@ const nicest = 19
 // given its own back. It is of use where a processor has no cgroups; nothing
 // depends on it.
 func giveWay(pid int) {
-	if os.Geteuid() == 0 {
+	if mayRaise() {
 		_ = unix.Setpriority(unix.PRIO_PGRP, pid, nicest)
 	}
+}
+
+// mayRaise says whether this process may give another a higher priority.
+func mayRaise() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var held [2]unix.CapUserData
+	err := unix.Capget(&head, &held[0])
+	return err == nil && held[0].Effective&(1<<unix.CAP_SYS_NICE) != 0
 }
 
 // comeBack gives the group of a process the priority that this one has, all its
