@@ -97,7 +97,7 @@ func (s *Server) forward(c *fiber.Ctx, id, path string) error {
 		switch {
 		case errors.Is(err, errNotSent):
 			again = true
-			if attempt > 1 {
+			if attempt == sendAttempts-1 {
 				// It is gone, which is known in a moment.
 				e.function.WhyLost()
 			}

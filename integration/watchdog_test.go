@@ -137,7 +137,7 @@ func TestWatchdog(t *testing.T) {
 	p.expect(t, 200, "POST", "/streams/programs", limited("memory: 64MiB", strings.Replace(programYAML(t), self, program, 1)))
 	exceedBy := begin(t, p.client, request{Method: http.MethodPost, Path: "/programs/post", Body: fmt.Sprint("hold ", 400*mib)})
 	awaitWatched(t, p, "programs", 64*mib)
-	assert.Equal(t, 503, end(t, "what exceeded", exceedBy).Status)
+	assert.Equal(t, 502, end(t, "what exceeded", exceedBy).Status)
 }
 
 // TestWatchdogRefuses: what nobody can enforce is refused, and so is the

@@ -28,6 +28,7 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 	handle := runner(42)
 	handle.Confinement, handle.Generation, handle.HTTPSocket = "strict-1", 9, "http.sock"
 	handle.Endpoints, handle.Prefix, handle.Restarts = []string{"/in", "/out"}, true, 5
+	handle.Idle, handle.Restless = true, "its input generate takes messages by itself"
 	handle.GaveUp, handle.Limits = true, []byte(`{"memory":"64MiB"}`)
 	handle.LastExit = []byte(`{"reason":"oom"}`)
 	resource := Resource{Type: "rate_limit", ID: "limit", Config: []byte("local: {}"), Origin: OriginAPI, Generation: 11}
