@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -146,7 +147,14 @@ func TestAsyncCallback(t *testing.T) {
 	assert.Equal(t, "failed", got.Header.Get("X-Penstock-Call-Status"))
 	assert.Equal(t, "application/json", got.Header.Get("Content-Type"))
 	assert.Contains(t, got.Body, "calls.timeout")
-	assert.Contains(t, p.expect(t, 200, "GET", "/metrics", "").Text(), `penstock_callbacks_total{result="delivered"} 2`)
+	// The receiver has it a moment before its answer is counted.
+	await(t, soonTimeout, "the second callback to be counted", func() error {
+		text := p.expect(t, 200, "GET", "/metrics", "").Text()
+		if !strings.Contains(text, `penstock_callbacks_total{result="delivered"} 2`) {
+			return errors.New("it is not")
+		}
+		return nil
+	})
 }
 
 func TestAsyncCallbackIsGivenUp(t *testing.T) {
