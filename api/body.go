@@ -179,7 +179,16 @@ func (b *requestBody) spare() bool {
 // client had time to stop sending and read the answer.
 func linger(ctx *fasthttp.RequestCtx) {
 	ctx.HijackSetNoResponse(true)
+	var taken atomic.Bool
+	atClose(ctx.Conn(), func() {
+		if !taken.Swap(true) {
+			_ = ctx.Response.CloseBodyStream()
+		}
+	})
 	ctx.Hijack(func(conn net.Conn) {
+		if taken.Swap(true) {
+			return
+		}
 		ctx.Response.Header.SetConnectionClose()
 		w := bufio.NewWriter(conn)
 		if err := ctx.Response.Write(w); err != nil {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// clientContext is a context that ends when the client goes, or at its deadline. It begins to watch the
-// client when it is first waited for, which most requests never are.
+// clientContext is a context that ends when the client goes, or at its deadline.
+// It begins to watch the client when it is first waited for, which most requests
+// never are.
 type clientContext struct {
 	conn net.Conn
 	// deadline ends it as well; zero for none.
@@ -29,8 +30,9 @@ func (p *clientContext) Value(any) any { return nil }
 // Done implements context.Context. One goroutine may call it.
 func (p *clientContext) Done() <-chan struct{} {
 	if p.ctx == nil {
-		p.ctx, p.cancel = context.WithCancel(context.Background())
-		if !p.deadline.IsZero() {
+		if p.deadline.IsZero() {
+			p.ctx, p.cancel = context.WithCancel(context.Background())
+		} else {
 			p.ctx, p.cancel = context.WithDeadline(context.Background(), p.deadline)
 		}
 		p.client = watchClient(p.conn, nil, false, p.cancel)

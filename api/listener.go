@@ -143,6 +143,8 @@ type connection struct {
 	leave func()
 	// peer is the other side, which every request tells.
 	peer peer
+	// last is called when the connection is closed; nil for nothing.
+	last atomic.Pointer[func()]
 	// spoke is set once the client has said anything.
 	spoke atomic.Bool
 }
@@ -156,8 +158,20 @@ func (c *connection) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// atClose has last called once the connection is closed, at the latest. The
+// server underneath closes a connection that is to be hijacked without handing
+// it over when what came before cannot be sent.
+func atClose(conn net.Conn, last func()) {
+	if c, ok := conn.(*connection); ok {
+		c.last.Store(&last)
+	}
+}
+
 // Close implements net.Conn.
 func (c *connection) Close() error {
 	defer c.leave()
+	if last := c.last.Swap(nil); last != nil {
+		defer (*last)()
+	}
 	return c.TCPConn.Close()
 }

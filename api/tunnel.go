@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -177,6 +178,11 @@ func (s *Server) join(c *fiber.Ctx, resp *http.Response, done func()) error {
 		return fmt.Errorf("writing the answer's headers: %w", err)
 	}
 	head.WriteString("\r\n")
+	done = sync.OnceFunc(done)
+	atClose(c.Context().Conn(), func() {
+		_ = runner.Close()
+		done()
+	})
 	c.Context().HijackSetNoResponse(true)
 	c.Context().Hijack(func(client net.Conn) {
 		defer done()

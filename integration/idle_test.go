@@ -149,3 +149,29 @@ func TestIdleIsRefused(t *testing.T) {
 	assert.Contains(t, a.Text(), "its input generate takes messages by itself")
 	assert.Equal(t, pid, mustStatus(t, p.client, "a").PID)
 }
+
+// TestIdleOfAHangingRunner: a runner that hangs when it is to be given back is
+// ended, and the stream can be called again.
+func TestIdleOfAHangingRunner(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t, "--set", "timeouts.rpc=300ms", "--set", "timeouts.stop=500ms")
+	p.expect(t, 200, "POST", "/streams/a", dozing("a"))
+	freeze(t, mustStatus(t, p.client, "a").PID)
+	awaitState(t, p.client, "a", "idle")
+	assert.Equal(t, "a:x", p.expect(t, 200, "POST", "/a/post", "x").Text())
+}
+
+// TestIdleWithoutPrefix: while it wakes, a stream's paths are its own as before.
+func TestIdleWithoutPrefix(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t, "--set", "prefix_stream_endpoints=false")
+	p.expect(t, 200, "POST", "/streams/a", dozing("a"))
+	for range 3 {
+		awaitState(t, p.client, "a", "idle")
+		waking := begin(t, p.client, request{Method: http.MethodPost, Path: "/post", Body: "first"})
+		for mustStatus(t, p.client, "a").State != "running" {
+			require.Equal(t, "a:x", p.expect(t, 200, "POST", "/post", "x").Text())
+		}
+		assert.Equal(t, 200, end(t, "the call that wakes it", waking).Status)
+	}
+}

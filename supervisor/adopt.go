@@ -213,6 +213,7 @@ func (s *stream) adopt(run store.Runner) {
 		restless: run.Restless, adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
 	}
 	s.current, s.lastPID, s.ranBefore = inst, run.PID, true
+	s.endpoints = run.Endpoints
 	s.gate.begin()
 	s.lookForIdleness()
 	s.moveAt(eventAdopt, run.StartedAt)

@@ -93,12 +93,12 @@ func (v *view) serves() bool {
 	return v.current != nil && v.current.alive() && (v.state == StateRunning || v.state == StateStopping)
 }
 
-// paths are those at which the stream can be reached.
+// paths are those at which the stream can be reached, or will be soon.
 func (v *view) paths() []string {
 	switch {
 	case v.serves():
 		return v.current.endpoints
-	case v.state == StateIdle:
+	case v.state == StateIdle, v.switching, v.comesBack():
 		return v.endpoints
 	}
 	return nil

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -46,7 +47,10 @@ func (s *stream) giveBack() {
 	inst := s.current
 	s.switching, s.endpoints = true, inst.endpoints
 	s.publish()
-	s.last, _ = inst.proc.Stats(s.life)
+	// One that hangs has none to tell, and is ended all the same.
+	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
+	s.last, _ = inst.proc.Stats(ctx)
+	cancel()
 	s.lastProcess = s.sup.figures(inst)
 	s.retire(s.sup.cfg.Timeouts.Stop)
 	s.switching = false

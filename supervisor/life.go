@@ -101,7 +101,7 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 	s.current, s.lastPID = inst, inst.proc.PID()
 	s.reason = ""
 	s.switching = false
-	s.last, s.lastProcess, s.outcome, s.endpoints = nil, nil, nil, nil
+	s.last, s.lastProcess, s.outcome, s.endpoints = nil, nil, nil, inst.endpoints
 	s.gate.begin()
 	s.lookForIdleness()
 	s.move(eventStarted)

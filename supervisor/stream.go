@@ -79,7 +79,7 @@ type view struct {
 	origin     store.Origin
 	logLevel   string
 	current    *instance
-	// endpoints are those of the last runner of a stream that is idle.
+	// endpoints are those of the present runner, or of the last.
 	endpoints []string
 	// lastPID is the process id of the runner that it had last.
 	lastPID int

@@ -230,7 +230,7 @@ func (c *Call) WriteBody(ctx context.Context, body io.Reader) error {
 			}
 		}
 		if err == nil {
-			if err = conn.out.await(ctx.Done(), conn.broken); err != nil {
+			if err = conn.out.await(ctx, conn.broken); err != nil {
 				err = fmt.Errorf("%w: %w", ErrLost, err)
 			}
 		}

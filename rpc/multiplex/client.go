@@ -66,10 +66,7 @@ func (c *Client) Start(ctx context.Context, o *Outgoing, last bool) (*Call, erro
 		if err != nil {
 			return nil, err
 		}
-		if err := conn.out.await(ctx.Done(), conn.broken); err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
+		if err := conn.out.await(ctx, conn.broken); err != nil {
 			return nil, err
 		}
 		call, err := conn.start(o, last)

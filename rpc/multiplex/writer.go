@@ -1,6 +1,7 @@
 package multiplex
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -93,9 +94,9 @@ func newWriter(to io.Writer) *writer {
 	return &writer{to: to, work: make(chan struct{}, 1)}
 }
 
-// await waits while too much is due. An error means that stop, or broken, was
-// closed first.
-func (w *writer) await(stop, broken <-chan struct{}) error {
+// await waits while too much is due. An error means that the context has ended,
+// or broken was closed, first.
+func (w *writer) await(ctx context.Context, broken <-chan struct{}) error {
 	for {
 		w.mu.Lock()
 		if w.err != nil || w.next.size() <= mostPending {
@@ -109,8 +110,8 @@ func (w *writer) await(stop, broken <-chan struct{}) error {
 		w.mu.Unlock()
 		select {
 		case <-taken:
-		case <-stop:
-			return errStuck
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-broken:
 		}
 	}
@@ -210,6 +211,10 @@ func (w *writer) close(err error) {
 	if w.err == nil {
 		w.err = err
 		w.next.reset()
+		if conn, ok := w.to.(io.Closer); ok {
+			// run may be writing to a side that does not read.
+			_ = conn.Close()
+		}
 		// run looks at err.
 		select {
 		case w.work <- struct{}{}:
