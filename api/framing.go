@@ -6,7 +6,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
-	"golang.org/x/net/http/httpguts"
+
+	"penstock/rpc/multiplex"
 )
 
 // refusal is the answer to a request that no handler may see.
@@ -34,7 +35,7 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 	var encoding []byte
 	for name, value := range rawHeaders(h) {
 		switch {
-		case !validName(name), !validValue(value):
+		case !multiplex.ValidHeaderName(name), !multiplex.ValidHeaderValue(value):
 			return &refusal{fiber.StatusBadRequest, "Error: the request's headers are not valid HTTP"}
 		case len(value) > maxConnection && bytes.EqualFold(name, []byte(fiber.HeaderConnection)):
 			return &refusal{fiber.StatusBadRequest, "Error: the request's Connection header is too long"}
@@ -54,26 +55,6 @@ func refuse(h *fasthttp.RequestHeader, known []string) *refusal {
 		return &refusal{fiber.StatusBadRequest, "Error: the request must have one Host header"}
 	}
 	return nil
-}
-
-// validName and validValue are what Go's own server lets pass, which the
-// streams' handlers are made for.
-func validName(name []byte) bool {
-	for _, c := range name {
-		if !httpguts.IsTokenRune(rune(c)) {
-			return false
-		}
-	}
-	return len(name) > 0
-}
-
-func validValue(value []byte) bool {
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // rawHeaders yields the headers as they were sent, without the white space

@@ -136,7 +136,7 @@ func readHead(text []byte) (Head, error) {
 		if err != nil {
 			return Head{}, err
 		}
-		if !validName(name) || !validValue(value) {
+		if !ValidHeaderName(name) || !ValidHeaderValue(value) {
 			return Head{}, fmt.Errorf("%w: an answer with the header %.80q: %.80q", errProtocol, name, value)
 		}
 	}
@@ -156,7 +156,9 @@ func (h *Head) Headers(yield func(name, value []byte) bool) {
 	}
 }
 
-func validName(name []byte) bool {
+// ValidHeaderName says whether Go's own server lets the name of a header pass,
+// which the streams' handlers are made for.
+func ValidHeaderName(name []byte) bool {
 	for _, c := range name {
 		if !httpguts.IsTokenRune(rune(c)) {
 			return false
@@ -165,8 +167,8 @@ func validName(name []byte) bool {
 	return len(name) > 0
 }
 
-// validValue is httpguts.ValidHeaderFieldValue without a copy.
-func validValue(value []byte) bool {
+// ValidHeaderValue is httpguts.ValidHeaderFieldValue without a copy.
+func ValidHeaderValue(value []byte) bool {
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			return false
