@@ -55,8 +55,10 @@ func (s *stream) giveBack() {
 	s.retire(s.sup.cfg.Timeouts.Stop)
 	s.switching = false
 	s.reason = "nobody has called it for " + timeout.String()
-	s.move(eventIdled)
+	// Before anybody can see that it is idle: whoever has seen it may rely on
+	// the next supervisor to know.
 	s.keepIdle()
+	s.move(eventIdled)
 	s.log.Info("gave the process of an idle stream back", zap.Int("pid", s.lastPID), zap.Duration("idle_timeout", timeout))
 }
 
