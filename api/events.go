@@ -60,7 +60,7 @@ func eventPieces(sub *events.Subscription, id string, silence time.Duration) fun
 		case err != nil:
 			return nil, err
 		}
-		deleted = id != "" && event.State == string(supervisor.StateStopped)
+		deleted = id != "" && event.State == string(supervisor.StateStopped) && event.Replica <= 1
 		data, err := json.Marshal(event)
 		if err != nil {
 			return nil, fmt.Errorf("encoding event %s: %w", event.ID, err)

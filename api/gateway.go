@@ -74,6 +74,9 @@ type exchange struct {
 func (s *Server) forward(c *fiber.Ctx, id, path string) error {
 	e := &exchange{server: s, id: id, body: bodyOf(c), arrived: time.Now()}
 	if path == "/"+id+"/ready" {
+		if s.streams.Replicated(id) {
+			return s.readyOfSeveral(c, id)
+		}
 		e.probe, e.deadline = true, e.arrived.Add(readyTime)
 	}
 	memory := requestMemory.Get().(*[]byte)

@@ -106,6 +106,9 @@ func (r *recorder) Status(_ context.Context, id string) (supervisor.Status, erro
 	}, nil
 }
 
+// Replicated implements Streams.
+func (r *recorder) Replicated(string) bool { return false }
+
 func (r *recorder) Subscribe(id, lastEventID string) (*events.Subscription, error) {
 	if id != "" {
 		if _, err := r.find(r.streams, id); err != nil {
@@ -115,7 +118,7 @@ func (r *recorder) Subscribe(id, lastEventID string) (*events.Subscription, erro
 	return r.hub.Subscribe(id, lastEventID), nil
 }
 
-func (r *recorder) Log(id string, q logs.Query) (*logs.Reader, error) {
+func (r *recorder) Log(id string, _ int, q logs.Query) (*logs.Reader, error) {
 	if _, err := r.find(r.streams, id); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,19 @@ func badParameter(name, must string) error {
 	return fiber.NewError(fiber.StatusBadRequest, "Error: the query parameter "+name+" must be "+must)
 }
 
+// logNumber reads of which of a stream's runners a log is asked for.
+func logNumber(c *fiber.Ctx) (int, error) {
+	text := c.Query("replica")
+	if text == "" {
+		return 1, nil
+	}
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 1 {
+		return 0, badParameter("replica", "the number of a runner, from 1")
+	}
+	return number, nil
+}
+
 // logQuery reads what of a log is asked for.
 func logQuery(c *fiber.Ctx) (q logs.Query, ndjson bool, err error) {
 	q = logs.Query{Tail: defaultTail, Source: logs.SourceLog}
@@ -72,6 +85,10 @@ func (s *Server) streamLogs(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	number, err := logNumber(c)
+	if err != nil {
+		return err
+	}
 	id := param(c, "id")
 	ctx, end := context.WithCancel(s.life)
 	var transitions *events.Subscription
@@ -88,14 +105,14 @@ func (s *Server) streamLogs(c *fiber.Ctx) error {
 			transitions.Close()
 		}
 	}
-	reader, err := s.streams.Log(id, q)
+	reader, err := s.streams.Log(id, number, q)
 	if err != nil {
 		finish()
 		return ofStream(err)
 	}
 	if transitions != nil {
 		go func() {
-			s.awaitDeletion(ctx, id, transitions)
+			s.awaitDeletion(ctx, id, number, transitions)
 			time.AfterFunc(lastWords, end)
 		}()
 	}
@@ -120,9 +137,9 @@ func (s *Server) streamLogs(c *fiber.Ctx) error {
 	return nil
 }
 
-// awaitDeletion returns when the stream was deleted, or when nothing more will
-// be heard of it.
-func (s *Server) awaitDeletion(ctx context.Context, id string, transitions *events.Subscription) {
+// awaitDeletion returns when the stream was deleted, or its runner of that number,
+// or when nothing more will be heard of it.
+func (s *Server) awaitDeletion(ctx context.Context, id string, number int, transitions *events.Subscription) {
 	for {
 		event, err := transitions.Next(ctx)
 		switch {
@@ -130,7 +147,7 @@ func (s *Server) awaitDeletion(ctx context.Context, id string, transitions *even
 			if _, err := s.streams.Get(id); err != nil {
 				return
 			}
-		case err != nil, event.State == string(supervisor.StateStopped):
+		case err != nil, event.State == string(supervisor.StateStopped) && (event.Replica <= 1 || event.Replica == number):
 			return
 		}
 	}

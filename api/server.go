@@ -36,8 +36,9 @@ type Streams interface {
 	Rollback(ctx context.Context, id string, revision uint64, ch supervisor.Change) error
 
 	Status(ctx context.Context, id string) (supervisor.Status, error)
+	Replicated(id string) bool
 	Subscribe(id, lastEventID string) (*events.Subscription, error)
-	Log(id string, q logs.Query) (*logs.Reader, error)
+	Log(id string, number int, q logs.Query) (*logs.Reader, error)
 	SetLogLevel(ctx context.Context, id, level string) error
 	Metrics() http.Handler
 	RunnerVersion() string

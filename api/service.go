@@ -46,7 +46,10 @@ func (s *Server) ready(c *fiber.Ctx) error {
 	reasons := make([]string, len(faults))
 	for i, f := range faults {
 		ids[i] = f.ID
-		reasons[i] = f.ID + ": " + f.Reason
+		if f.Replica > 0 {
+			ids[i] = fmt.Sprintf("%s (runner %d)", f.ID, f.Replica)
+		}
+		reasons[i] = ids[i] + ": " + f.Reason
 	}
 	return c.Status(fiber.StatusServiceUnavailable).SendString(fmt.Sprintf(
 		"streams %s are not connected: %s\n", strings.Join(ids, ", "), strings.Join(reasons, "; ")))

@@ -59,7 +59,7 @@ func (s *Supervisor) heldByStream(ctx context.Context, address string) bool {
 		// That is the supervisor's own, and stays.
 		return false
 	}
-	for _, st := range s.existing() {
+	for _, st := range s.everyone() {
 		if v := st.seen.Load(); v.active() && v.current.proc.Listens(ctx, address) {
 			return true
 		}

@@ -33,13 +33,17 @@ func newLedger(total uint64, share int) *ledger {
 // or for none. A stream that has more than is asked for keeps that until it is
 // settled: its old runner may still live. What those have that are leaving is
 // free already. The error wraps ErrNoRoom.
-func (l *ledger) admit(wanted map[string]options.Bytes, leaving ...string) error {
+//
+// What is further is only made sure of: replicas, who are admitted one by one.
+func (l *ledger) admit(wanted, further map[string]options.Bytes, leaving ...string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var more, asked int64
-	for id, limit := range wanted {
-		asked += int64(limit)
-		more += max(int64(limit)-l.byID[id], 0)
+	for _, part := range []map[string]options.Bytes{wanted, further} {
+		for id, limit := range part {
+			asked += int64(limit)
+			more += max(int64(limit)-l.byID[id], 0)
+		}
 	}
 	taken := l.sum
 	for _, id := range leaving {
@@ -47,7 +51,7 @@ func (l *ledger) admit(wanted map[string]options.Bytes, leaving ...string) error
 	}
 	if l.budget > 0 && more > 0 && taken+more > l.budget {
 		return fmt.Errorf("%w: a memory limit of %s does not fit: streams may have %s together (%d%% of this host's %s, limits.host_memory_share), and %s of that are taken: lower runtime.limits.memory, or stop other streams",
-			ErrNoRoom, size(asked), size(l.budget), l.share, size(l.total), size(taken-l.of(wanted)))
+			ErrNoRoom, size(asked), size(l.budget), l.share, size(l.total), size(taken-l.of(wanted)-l.of(further)))
 	}
 	for id, limit := range wanted {
 		if int64(limit) > l.byID[id] {
@@ -109,7 +113,16 @@ func (c *confiner) admit(id string, sp spec) error {
 	if err := c.check(limits); err != nil {
 		return err
 	}
-	return c.rooms.admit(map[string]options.Bytes{id: limits.Memory})
+	further := map[string]options.Bytes{}
+	c.countReplicas(further, id, sp)
+	return c.rooms.admit(map[string]options.Bytes{id: limits.Memory}, further)
+}
+
+// countReplicas adds what the replicas take that the stream is to have at least.
+func (c *confiner) countReplicas(further map[string]options.Bytes, id string, sp spec) {
+	for number := 2; number <= sp.options.Replicas.Min; number++ {
+		further[replicaID(id, number)] = c.of(sp.options.Limits).Memory
+	}
 }
 
 // admit is for a spec that the stream is to have next. One that is paused
@@ -138,7 +151,7 @@ func (c *confiner) settle(id string, v *view) {
 // admitAll is admit for a set of streams, of which the absent ones make way.
 func (s *Supervisor) admitAll(members []*member, absent []*stream) error {
 	c := s.confiner
-	wanted := map[string]options.Bytes{}
+	wanted, further := map[string]options.Bytes{}, map[string]options.Bytes{}
 	failures := map[string]error{}
 	for _, m := range members {
 		limits := c.of(m.spec.options.Limits)
@@ -147,16 +160,17 @@ func (s *Supervisor) admitAll(members []*member, absent []*stream) error {
 		}
 		if m.stream == nil || !m.stream.seen.Load().paused {
 			wanted[m.id] = limits.Memory
+			c.countReplicas(further, m.id, m.spec)
 		}
 	}
 	if len(failures) > 0 {
 		return &SetError{Failures: failures}
 	}
 	leaving := make([]string, 0, len(absent))
-	for _, st := range absent {
+	for _, st := range s.family(absent...) {
 		leaving = append(leaving, st.id)
 	}
-	return c.rooms.admit(wanted, leaving...)
+	return c.rooms.admit(wanted, further, leaving...)
 }
 
 // settleAll takes down what the streams of a set take that was not put into

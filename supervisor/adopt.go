@@ -25,6 +25,9 @@ func (s *Supervisor) Start(ctx context.Context) error {
 	if err := s.recallResources(stored); err != nil {
 		return s.unusable(err)
 	}
+	if err := s.dropOrphans(stored); err != nil {
+		return err
+	}
 	specs := make(map[string]spec, len(stored.Streams))
 	for id, rec := range stored.Streams {
 		sp, err := s.recallSpec(rec)
@@ -36,18 +39,16 @@ func (s *Supervisor) Start(ctx context.Context) error {
 	for id, rec := range stored.Streams {
 		s.confiner.claim(id, rec.UID)
 	}
-	streams := make([]*stream, 0, len(specs))
+	streams, err := s.reserveStored(ctx, specs)
+	if err != nil {
+		return err
+	}
 	var recalled sync.WaitGroup
-	for id, sp := range specs {
-		st, err := s.reserve(ctx, id)
-		if err != nil {
-			return err
-		}
-		streams = append(streams, st)
+	for _, st := range streams {
 		recalled.Add(1)
 		st.tell(func() {
 			defer recalled.Done()
-			st.recall(sp, stored.Streams[id], stored.Runners[id])
+			st.recall(specs[st.id], stored.Streams[st.id], stored.Runners[st.id])
 		})
 	}
 	recalled.Wait()
@@ -64,6 +65,37 @@ func (s *Supervisor) Start(ctx context.Context) error {
 	// Now every stream is known: one that is not was deleted.
 	s.calls.Start()
 	return nil
+}
+
+// reserveStored takes the ids of what the store has, of streams before those of
+// their replicas.
+func (s *Supervisor) reserveStored(ctx context.Context, specs map[string]spec) ([]*stream, error) {
+	streams := make([]*stream, 0, len(specs))
+	byID := map[string]*stream{}
+	for id := range specs {
+		if publicID(id) != id {
+			continue
+		}
+		st, err := s.reserve(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		byID[id] = st
+		streams = append(streams, st)
+	}
+	for id, sp := range specs {
+		of := publicID(id)
+		if of == id {
+			continue
+		}
+		replica, err := s.reserveReplica(ctx, byID[of], replicaNumber(id))
+		if err != nil {
+			return nil, err
+		}
+		specs[id] = sp.ofReplica()
+		streams = append(streams, replica)
+	}
+	return streams, nil
 }
 
 // clear ends what earlier supervisors left and nobody has adopted, and then
@@ -263,7 +295,7 @@ func (s *stream) verify(inst *instance) {
 		return
 	}
 	running := identity.Phase == rpc.PhaseRunning || identity.Phase == rpc.PhaseEnded
-	if err == nil && running && identity.StreamID == s.id && identity.Instance == inst.token {
+	if err == nil && running && identity.StreamID == publicID(s.id) && identity.Instance == inst.token {
 		s.sup.telemetry.Adopted("adopted")
 		s.log.Info("adopted runner", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.seen.Load().revision),
 			zap.String("runner", identity.Version))

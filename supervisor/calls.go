@@ -22,13 +22,15 @@ func (c callable) Await(ctx context.Context, id string) error {
 		return c.absent(err)
 	}
 	for {
+		news := *st.replicas.news.Load()
 		v := st.seen.Load()
 		// One that is being stopped answers, but had better not be asked anew.
-		if v.active() || v.state == StateIdle {
+		if st.active(v) || v.state == StateIdle {
 			return nil
 		}
 		select {
 		case <-v.superseded:
+		case <-news:
 		case <-st.gone:
 			return c.absent(fmt.Errorf("stream %q: %w", id, ErrNotFound))
 		case <-ctx.Done():

@@ -57,7 +57,7 @@ func (s *stream) update(ctx context.Context, revise func(spec) (revised, error),
 // fails with errNeedsNewRunner, and has changed nothing, when it cannot.
 func (s *stream) updateOptions(ctx context.Context, to revised) error {
 	inst := s.current
-	if err := mayIdle(to.spec.options, inst.restless); err != nil {
+	if err := inst.suits(ctx, to.spec.options); err != nil {
 		return err
 	}
 	var limits *relimit
@@ -306,7 +306,7 @@ func (s *stream) restore(ctx context.Context, back func(), kept bool, cause erro
 		// What has finished is not run again for a change that was not made.
 		s.switching = false
 		s.keepOutcome()
-		s.sup.sockets.retain(s.id, "")
+		s.closeSocket()
 		s.move(eventFinish)
 		return cause
 	}

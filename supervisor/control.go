@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func (s *Supervisor) Pause(ctx context.Context, id string, ch Change) error {
 		return err
 	}
 	timeout := s.stopTimeout(ch)
-	return st.do(ctx, func(context.Context) error {
+	err = st.do(ctx, func(context.Context) error {
 		if st.paused {
 			return nil
 		}
@@ -45,6 +46,10 @@ func (s *Supervisor) Pause(ctx context.Context, id string, ch Change) error {
 		st.log.Info("paused stream", zap.Int("pid", st.lastPID), zap.Uint64("revision", st.revision))
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return st.replicas.settled(ctx)
 }
 
 // Resume runs a paused stream again. When it cannot be built any more it
@@ -54,7 +59,7 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 	if err != nil {
 		return err
 	}
-	return st.do(ctx, func(ctx context.Context) error {
+	err = st.do(ctx, func(ctx context.Context) error {
 		if !st.paused {
 			return nil
 		}
@@ -89,21 +94,36 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return st.replicas.settled(ctx)
 }
 
-// Restart gives a stream a new runner, also one that has finished or failed.
-// The old one serves until the new one is ready. It fails with ErrPaused.
+// Restart gives a stream a new runner, also one that has finished or failed,
+// and then each of its replicas, one after the other. The old one serves until
+// the new one is ready. It fails with ErrPaused.
 func (s *Supervisor) Restart(ctx context.Context, id string, ch Change) error {
 	st, err := s.find(id)
 	if err != nil {
 		return err
 	}
-	return st.do(ctx, func(ctx context.Context) error {
+	err = st.do(ctx, func(ctx context.Context) error {
 		if st.paused {
 			return ErrPaused
 		}
 		return st.renew(ctx, s.stopTimeout(ch))
 	})
+	if err != nil {
+		return err
+	}
+	for _, replica := range st.replicas.all() {
+		err := replica.do(ctx, func(ctx context.Context) error { return replica.renew(ctx, s.stopTimeout(ch)) })
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return numbered(replicaNumber(replica.id), err)
+		}
+	}
+	return st.replicas.settled(ctx)
 }
 
 // Revisions lists the configs that a stream had last, the present one first.
@@ -161,32 +181,47 @@ func (s *Supervisor) SetLogLevel(ctx context.Context, id, level string) error {
 	if !slices.Contains(logLevels, level) {
 		return &InvalidError{fmt.Sprintf("log level %q is not valid: use one of %s", level, strings.Join(logLevels, ", "))}
 	}
-	return st.do(ctx, func(ctx context.Context) error {
-		err := st.amend(func(_ *store.Tx, rec *store.Stream) error {
+	if err := st.setLogLevel(ctx, level); err != nil {
+		return err
+	}
+	return st.replicas.settled(ctx)
+}
+
+func (s *stream) setLogLevel(ctx context.Context, level string) error {
+	return s.do(ctx, func(ctx context.Context) error {
+		err := s.amend(func(_ *store.Tx, rec *store.Stream) error {
 			rec.LogLevel = level
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		st.logLevel = level
-		st.publish()
-		if st.current == nil {
+		s.logLevel = level
+		s.publish()
+		if s.current == nil {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
+		ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
 		defer cancel()
-		if err := st.current.proc.SetLogLevel(ctx, level); err != nil {
-			return fmt.Errorf("%w: the level is kept for the next runner of stream %q, but this one does not take it: %w", ErrUnavailable, id, err)
+		if err := s.current.proc.SetLogLevel(ctx, level); err != nil {
+			return fmt.Errorf("%w: the level is kept for the next runner of stream %q, but this one does not take it: %w", ErrUnavailable, s.id, err)
 		}
 		return nil
 	})
 }
 
-// Log opens what a stream has logged, or what its components have printed.
-func (s *Supervisor) Log(id string, q logs.Query) (*logs.Reader, error) {
-	if _, err := s.find(id); err != nil {
+// Log opens what a runner of a stream has logged, or what its components have
+// printed. The number is that of the runner where the stream has several, else 1.
+func (s *Supervisor) Log(id string, number int, q logs.Query) (*logs.Reader, error) {
+	st, err := s.find(id)
+	if err != nil {
 		return nil, err
+	}
+	if number != 1 {
+		id = replicaID(id, number)
+		if !slices.ContainsFunc(st.replicas.all(), func(r *stream) bool { return r.id == id }) {
+			return nil, &InvalidError{fmt.Sprintf("replica=%d: the stream has no runner %d now, it has 1 to %d", number, number, len(st.replicas.all())+1)}
+		}
 	}
 	if err := q.Validate(); err != nil {
 		return nil, &InvalidError{err.Error()}

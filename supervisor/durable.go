@@ -71,6 +71,11 @@ func (s *Supervisor) keep(expect uint64, rec store.Stream, run *store.Runner) er
 }
 
 func keepIn(tx *store.Tx, expect uint64, rec store.Stream, run *store.Runner) error {
+	if of := publicID(rec.ID); of != rec.ID {
+		if _, found, err := tx.Stream(of); err != nil || !found {
+			return errors.Join(err, errDeleted)
+		}
+	}
 	switch old, found, err := tx.Stream(rec.ID); {
 	case err != nil:
 		return err

@@ -175,7 +175,9 @@ func (s *Supervisor) Function(ctx context.Context, id string, call Call) (Functi
 		}
 		return Function{}, err
 	}
+	inst.load.Add(1)
 	return inst.function(own, func() {
+		inst.load.Add(-1)
 		if entered {
 			inst.traffic.leave()
 		}
@@ -204,18 +206,14 @@ func (s *Supervisor) taker(ctx context.Context, late <-chan time.Time, st *strea
 	// Most find one at once, and need none of these.
 	var overdue, impatient <-chan time.Time
 	for {
+		news := *st.replicas.news.Load()
 		v := st.seen.Load()
-		if v.serves() {
-			if reads(method) && v.spec.options.IdleTimeout == 0 {
-				return v.current, false, nil
-			}
-			if v.current.traffic.enter() {
-				return v.current, true, nil
-			}
-			if !v.switching {
-				// It has begun to make way since, which a newer view says.
-				continue
-			}
+		if inst, entered = st.choose(v, method); inst != nil {
+			return inst, entered, nil
+		}
+		if v.serves() && !v.switching {
+			// It has begun to make way since, which a newer view says.
+			continue
 		}
 		if overdue == nil {
 			timer, soon := time.NewTimer(s.cfg.Timeouts.Stop+s.cfg.Timeouts.Prepare), time.NewTimer(restartPatience)
@@ -235,6 +233,7 @@ func (s *Supervisor) taker(ctx context.Context, late <-chan time.Time, st *strea
 		}
 		select {
 		case <-v.superseded:
+		case <-news:
 		case <-st.gone:
 			return nil, false, fmt.Errorf("stream %q: %w", st.id, ErrNotFound)
 		case <-patience:

@@ -17,9 +17,15 @@ import (
 type gate struct {
 	mu sync.Mutex
 	// limit and queue are the stream's, of which set alone takes note: what a
-	// caller has read of them may be of earlier.
-	limit, queue int
-	inFlight     int
+	// caller has read of them may be of earlier. limit is for all runners that
+	// take calls, and each for one of them.
+	limit, queue  int
+	each, runners int
+	inFlight      int
+	// above is how many calls there may be before crowded is told; 0 for any
+	// number.
+	above   int
+	crowded chan<- struct{}
 	// since is when the last call left.
 	since time.Time
 	// waiting are those who wait, the first first. Each is closed at its turn.
@@ -35,6 +41,7 @@ func (g *gate) enter(ctx context.Context, late <-chan time.Time) error {
 	g.mu.Lock()
 	if g.limit <= 0 || g.inFlight < g.limit && len(g.waiting) == 0 {
 		g.inFlight++
+		g.tell()
 		g.mu.Unlock()
 		return nil
 	}
@@ -45,6 +52,7 @@ func (g *gate) enter(ctx context.Context, late <-chan time.Time) error {
 	}
 	turn := make(chan struct{})
 	g.waiting = append(g.waiting, turn)
+	g.tell()
 	g.mu.Unlock()
 	var err error
 	select {
@@ -92,8 +100,38 @@ func (g *gate) next() {
 func (g *gate) set(http options.HTTP) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.limit, g.queue = http.MaxInFlight, http.Queue
+	g.each, g.queue = http.MaxInFlight, http.Queue
+	g.limit = g.each * max(g.runners, 1)
 	g.next()
+}
+
+// share takes note of how many runners take calls.
+func (g *gate) share(runners int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.runners = runners
+	g.limit = g.each * max(g.runners, 1)
+	g.next()
+}
+
+// watch has crowded told of calls once there are more than above at a time; 0
+// ends that. It is told now if there are.
+func (g *gate) watch(above int, crowded chan<- struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.above, g.crowded = above, crowded
+	g.tell()
+}
+
+// tell tells who watches.
+func (g *gate) tell() {
+	if g.above == 0 || g.inFlight+len(g.waiting) <= g.above {
+		return
+	}
+	select {
+	case g.crowded <- struct{}{}:
+	default:
+	}
 }
 
 // begin counts the time without calls from now on.

@@ -2,23 +2,12 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
-	"penstock/supervisor/options"
 	"penstock/supervisor/store"
 )
-
-// mayIdle refuses an idle timeout for a stream that has something to do though
-// nobody calls it.
-func mayIdle(o options.Options, restless string) error {
-	if o.IdleTimeout == 0 || restless == "" {
-		return nil
-	}
-	return &InvalidError{fmt.Sprintf("runtime.idle_timeout is for streams that do nothing without a call, and %s: leave it out", restless)}
-}
 
 // lookForIdleness has the actor look again when the stream may have become idle.
 func (s *stream) lookForIdleness() { s.lookAfter(0) }

@@ -41,8 +41,10 @@ type instance struct {
 	adopted bool
 	// logLevel is the one that it was prepared with.
 	logLevel string
-	// traffic are the requests that it is being sent.
+	// traffic are the requests that it is being sent, and load counts all calls,
+	// also those which may be cut short.
 	traffic traffic
+	load    atomic.Int64
 	// startedAt is when it was ready to run.
 	startedAt time.Time
 	// generation is that of the resources it was built with.
@@ -134,7 +136,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if sp.fault != "" {
 		return nil, &InvalidError{sp.fault}
 	}
-	if err := s.claimSocket(ctx, id, sp.options.HTTP.Listen); err != nil {
+	if err := s.claimSocket(ctx, publicID(id), sp.options.HTTP.Listen); err != nil {
 		return nil, err
 	}
 	runner, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
@@ -144,11 +146,6 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Start)
 	defer cancel()
 	proc, followed, version := runner.proc, runner.followed, runner.version
-	if err := mayIdle(sp.options, prepared.Restless); err != nil {
-		followed.unwatch()
-		proc.Kill()
-		return nil, err
-	}
 	if version == "" {
 		var identity rpc.Identity
 		identity, err = proc.Identify(limited)
@@ -169,7 +166,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		}
 		return nil, fmt.Errorf("%w: the new runner cannot be made sure of: %w", ErrUnavailable, err)
 	}
-	return &instance{
+	inst := &instance{
 		proc:       proc,
 		endpoints:  prepared.Endpoints,
 		httpSocket: prepared.HTTPSocket,
@@ -184,12 +181,32 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		limits:     limits,
 		layers:     layers,
 		follower:   followed,
-	}, nil
+	}
+	if err := inst.suits(ctx, sp.options); err != nil {
+		inst.discard()
+		return nil, err
+	}
+	return inst, nil
+}
+
+// suits refuses options that do not go with what the stream is.
+func (i *instance) suits(ctx context.Context, o options.Options) error {
+	switch {
+	case o.IdleTimeout > 0 && i.restless != "":
+		return &InvalidError{fmt.Sprintf("runtime.idle_timeout is for streams that do nothing without a call, and %s: leave it out", i.restless)}
+	case o.Replicas.Scales() && i.restless != "":
+		return &InvalidError{fmt.Sprintf("runtime.replicas: min and max are for streams that do nothing without a call, and %s: write replicas as a number", i.restless)}
+	case o.Replicas.Several():
+		if address := i.proc.Listening(ctx, o.HTTP.Listen); address != "" {
+			return &InvalidError{fmt.Sprintf("runtime.replicas: the stream listens on %s by itself, which only one runner can: leave replicas out, or have it listen by runtime.http.listen", address)}
+		}
+	}
+	return nil
 }
 
 func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts options.Options) rpc.PrepareRequest {
 	return rpc.PrepareRequest{
-		StreamID:        id,
+		StreamID:        publicID(id),
 		Resources:       resources,
 		Environment:     s.variables(id, opts),
 		PrefixEndpoints: s.cfg.PrefixStreamEndpoints,

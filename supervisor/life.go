@@ -206,7 +206,7 @@ func (s *stream) finish(failure string) {
 	}
 	s.outcome = s.newOutcome(failure)
 	s.keepOutcome()
-	s.sup.sockets.retain(s.id, "")
+	s.closeSocket()
 	s.move(eventFinish)
 }
 
@@ -255,7 +255,7 @@ func (s *stream) scheduleRestart() {
 // giveUp leaves the stream failed until somebody restarts or changes it.
 func (s *stream) giveUp(why string) {
 	s.reason += "; " + why
-	s.sup.sockets.retain(s.id, "")
+	s.closeSocket()
 	s.move(eventGiveUp)
 	s.keepExit()
 	s.log.Error("stream failed", zap.Int("pid", s.lastPID), zap.Uint64("revision", s.revision), zap.String("reason", s.reason))

@@ -36,14 +36,27 @@ func streamListen(cfg Config) ([]options.ListenRule, error) {
 // listens is the address whose socket is open for the stream; empty is none.
 func (v *view) listens() string {
 	switch {
-	case v.paused, v.state == StateFinished, v.state == StateFailed, v.state == StateStopped:
+	case v.paused, v.state == StateStopped:
 		return ""
+	case v.state == StateFinished, v.state == StateFailed:
+		if !v.spec.options.Replicas.Several() {
+			return ""
+		}
+		// Others may still listen.
 	}
 	return v.spec.options.HTTP.Listen
 }
 
 // settleSocket closes the sockets that the stream has no use for as it is now.
 func (s *stream) settleSocket() { s.sup.sockets.retain(s.id, s.listens()) }
+
+// closeSocket closes the socket of a stream that has ended by itself, unless it
+// has replicas that listen as well.
+func (s *stream) closeSocket() {
+	if !s.spec.options.Replicas.Several() {
+		s.sup.sockets.retain(s.id, "")
+	}
+}
 
 // claimSocket has a stream hold the socket that its config names, before its
 // runner is made. One that an adopted runner has still is asked back.
@@ -154,10 +167,10 @@ func (s *stream) handSocket(ctx context.Context, inst *instance) error {
 		return nil
 	}
 	// It is there, unless the last runner has ended it.
-	if err := s.sup.claimSocket(ctx, s.id, address); err != nil {
+	if err := s.sup.claimSocket(ctx, publicID(s.id), address); err != nil {
 		return err
 	}
-	fd, err := s.sup.sockets.copy(s.id, address)
+	fd, err := s.sup.sockets.copy(publicID(s.id), address)
 	if err != nil {
 		return err
 	}
@@ -200,7 +213,7 @@ func (s *Supervisor) askBack(ctx context.Context, st *stream, inst *instance, ad
 	if err != nil {
 		return err
 	}
-	if err := s.sockets.regain(st.id, address, fd); err != nil {
+	if err := s.sockets.regain(publicID(st.id), address, fd); err != nil {
 		return err
 	}
 	// It may have been paused or changed meanwhile, and has closed what it had.
@@ -216,12 +229,16 @@ func (s *stream) ownCallsWithin(timeout time.Duration) time.Duration {
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
 	defer cancel()
-	told, err := s.current.proc.Ready(ctx)
-	if err != nil || told.Own == nil {
-		// Not at once: the stream's other wishes wait while it is asked.
-		return timeout + s.sup.cfg.Timeouts.RPC
+	var wait time.Duration
+	for _, inst := range s.runners(&s.view) {
+		told, err := inst.proc.Ready(ctx)
+		if err != nil || told.Own == nil {
+			// Not at once: the stream's other wishes wait while it is asked.
+			return timeout + s.sup.cfg.Timeouts.RPC
+		}
+		wait = max(wait, timeout-told.Own.Quiet)
 	}
-	return max(timeout-told.Own.Quiet, 0)
+	return wait
 }
 
 // watchSocket waits for callers at the socket of a stream that has become idle,

@@ -20,11 +20,11 @@ func (s *Supervisor) Metrics() http.Handler {
 }
 
 func (s *Supervisor) targets() []telemetry.Target {
-	streams := s.existing()
+	streams := s.everyone()
 	out := make([]telemetry.Target, 0, len(streams))
 	for _, st := range streams {
 		v := st.seen.Load()
-		target := telemetry.Target{Stream: st.id, State: string(v.state), Restarts: v.restarts}
+		target := telemetry.Target{Stream: publicID(st.id), Replica: st.shownNumber(), State: string(v.state), Restarts: v.restarts}
 		switch {
 		case v.active():
 			target.PID = v.current.proc.PID()

@@ -94,8 +94,11 @@ func (s *Supervisor) List() []Snapshot {
 
 // Fault is a stream that is not ready, and why.
 type Fault struct {
-	ID     string
-	Reason string
+	ID string
+	// Replica is the number of the runner that is meant, of a stream that has
+	// several; else 0.
+	Replica int
+	Reason  string
 }
 
 // Ready asks every stream for its connections, all at once, and returns those
@@ -104,7 +107,7 @@ type Fault struct {
 func (s *Supervisor) Ready(ctx context.Context) []Fault {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
 	defer cancel()
-	streams := s.existing()
+	streams := s.everyone()
 	reasons := make([]string, len(streams))
 	var group errgroup.Group
 	group.SetLimit(maxQuestions)
@@ -118,7 +121,7 @@ func (s *Supervisor) Ready(ctx context.Context) []Fault {
 	var faults []Fault
 	for i, reason := range reasons {
 		if reason != "" {
-			faults = append(faults, Fault{ID: streams[i].id, Reason: reason})
+			faults = append(faults, Fault{ID: publicID(streams[i].id), Replica: streams[i].shownNumber(), Reason: reason})
 		}
 	}
 	return faults
@@ -177,21 +180,43 @@ func describe(connections []rpc.Connection) string {
 	return strings.Join(down, ", ")
 }
 
-// Stats reports a stream's statistics. Without a runner they are the last
-// ones of the stream; with one that does not answer the error wraps
-// ErrUnavailable.
+// Stats reports a stream's statistics, of all its runners together. Without a
+// runner they are the last ones of the stream; with one that does not answer the
+// error wraps ErrUnavailable.
 func (s *Supervisor) Stats(ctx context.Context, id string) (stats.Report, error) {
 	st, err := s.find(id)
 	if err != nil {
 		return stats.Report{}, err
 	}
-	v := st.seen.Load()
-	report := stats.Report{Stream: id, Config: v.spec.engine.Value(), Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
-	if !v.active() {
-		return report, nil
+	all := []*stream{st}
+	for _, replica := range st.replicas.all() {
+		if replica.seen.Load() != nil {
+			all = append(all, replica)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.RPC)
 	defer cancel()
+	reports := make([]stats.Report, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, st := range all {
+		group.Go(func() (err error) {
+			reports[i], err = s.report(ctx, st)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return stats.Report{}, err
+	}
+	return stats.Sum(reports), nil
+}
+
+// report is what one runner has counted.
+func (s *Supervisor) report(ctx context.Context, st *stream) (report stats.Report, err error) {
+	v, id := st.seen.Load(), publicID(st.id)
+	report = stats.Report{Stream: id, Config: v.spec.engine.Value(), Metrics: v.last, Process: v.lastProcess, Uptime: v.uptime()}
+	if !v.active() {
+		return report, nil
+	}
 	if report.Metrics, err = v.current.proc.Stats(ctx); err != nil {
 		return stats.Report{}, fmt.Errorf("%w: statistics of stream %q: %w", ErrUnavailable, id, err)
 	}

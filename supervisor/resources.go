@@ -192,7 +192,7 @@ func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, 
 			})
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				mu.Lock()
-				failures[st.id] = err
+				failures[publicID(st.id)] = err
 				mu.Unlock()
 			}
 		})
@@ -326,6 +326,9 @@ func (s *Supervisor) users(byID map[string]storedResource) map[string][]string {
 		users[id] = []string{}
 	}
 	for _, st := range s.all() {
+		if st.of != nil {
+			continue
+		}
 		for id := range st.mentioned(byID) {
 			users[id] = append(users[id], st.id)
 		}

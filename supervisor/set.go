@@ -76,7 +76,7 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 		if !v.spec.equal(sp) {
 			members = append(members, &member{
 				id: st.id, stream: st, spec: sp, revision: v.revision, unreverted: v.unreverted,
-				sameForEngine: v.current != nil && v.spec.sameForEngine(sp) && mayIdle(sp.options, v.current.restless) == nil,
+				sameForEngine: v.current != nil && v.spec.sameForEngine(sp) && v.current.suits(ctx, sp.options) == nil,
 			})
 		}
 	}
@@ -106,6 +106,15 @@ func (s *Supervisor) ReplaceAll(ctx context.Context, set map[string]*document.Do
 	maps.Copy(failures, s.applyAll(ctx, members, s.applyMember, s.stopTimeout(ch)))
 	if len(failures) > 0 {
 		return &SetError{Failures: failures}
+	}
+	for _, m := range members {
+		st := m.stream
+		if st == nil {
+			st = m.reserved
+		}
+		if err := st.replicas.settled(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -148,7 +157,7 @@ func (s *Supervisor) keepSet(members []*member, absent []*stream) error {
 			if !s.owns(st) {
 				continue
 			}
-			if err := tx.DeleteStream(st.id); err != nil {
+			if err := s.deleteFamily(tx, st); err != nil {
 				return err
 			}
 		}
@@ -276,16 +285,21 @@ func (m *member) logLevel() string {
 	return m.stream.seen.Load().logLevel
 }
 
-// removeAll ends streams that the store has no more, all at once, so that each gets the whole timeout.
+// removeAll ends streams that the store has no more, with their replicas, all at once, so that each
+// gets the whole timeout. The failures are by the streams' ids.
 func (s *Supervisor) removeAll(ctx context.Context, streams []*stream, timeout time.Duration) map[string]error {
+	for _, st := range streams {
+		// From now on it gets no new ones.
+		st.endLife()
+	}
 	failures := map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, st := range streams {
+	for _, st := range s.family(streams...) {
 		wg.Go(func() {
 			if err := st.end(ctx, timeout, true); err != nil {
 				mu.Lock()
-				failures[st.id] = fmt.Errorf("removing it: %w", err)
+				failures[publicID(st.id)] = fmt.Errorf("removing it: %w", err)
 				mu.Unlock()
 			}
 		})

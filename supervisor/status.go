@@ -57,11 +57,17 @@ type Status struct {
 	Calls Calls `json:"calls"`
 	// Listen is the stream's own listener; nil when its config names none.
 	Listen *Listener `json:"listen"`
+	// Replicas are the runners of a stream that has several, of which the above
+	// tells about the first alone, but for Calls; nil for any other.
+	Replicas *Replicas `json:"replicas"`
 	// Usage is what the stream uses of what can be limited, since its runner
 	// started; nil when it has none.
 	Usage *stats.Usage `json:"usage"`
 	// Warnings are what somebody should look at though the stream runs.
 	Warnings []string `json:"warnings"`
+
+	// ownCalls are those of Calls that have come by the stream's own listener.
+	ownCalls int
 }
 
 // Calls counts the calls of a stream's own endpoints.
@@ -139,35 +145,48 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 		return Status{}, err
 	}
 	v := st.seen.Load()
+	status := s.statusOf(ctx, st, v)
+	inFlight, waiting := st.gate.load()
+	status.Calls = Calls{InFlight: inFlight + status.ownCalls, Waiting: waiting}
+	if address := v.spec.options.HTTP.Listen; address != "" {
+		status.Listen = &Listener{Address: address, Open: s.sockets.open(id, address)}
+	}
+	if status.Replicas = s.replicaStatus(ctx, st, v, status); status.Replicas != nil {
+		status.Calls.InFlight = inFlight
+		for _, r := range status.Replicas.Runners {
+			status.Calls.InFlight += r.ownCalls
+		}
+	}
+	return status, nil
+}
+
+// statusOf is all of a status that is about one runner.
+func (s *Supervisor) statusOf(ctx context.Context, st *stream, v *view) Status {
 	status := Status{
-		ID: id, Desired: DesiredRunning, State: v.state, Since: v.since, Reason: v.reason,
+		ID: st.id, Desired: DesiredRunning, State: v.state, Since: v.since, Reason: v.reason,
 		Revision: v.revision, Origin: string(v.origin), Restarts: v.restarts, LogLevel: v.logLevel,
 		Connections: []Connection{}, LastExit: v.lastExit, Isolation: s.isolation(v), Warnings: []string{},
 	}
 	if v.paused {
 		status.Desired = DesiredPaused
 	}
-	status.Calls.InFlight, status.Calls.Waiting = st.gate.load()
-	if address := v.spec.options.HTTP.Listen; address != "" {
-		status.Listen = &Listener{Address: address, Open: s.sockets.open(id, address)}
-	}
 	if v.current == nil {
-		return status, nil
+		return status
 	}
 	status.PID = v.current.proc.PID()
 	status.Runner = v.current.version
 	status.Usage = s.usage(v)
 	if !v.active() {
-		return status, nil
+		return status
 	}
 	known, err := v.current.readiness(ctx, s.cfg.Timeouts.RPC)
 	status.Unanswered = unanswered(known, err)
 	if known == nil {
-		return status, nil
+		return status
 	}
 	status.Warnings = append(status.Warnings, known.Warnings...)
 	if known.Own != nil {
-		status.Calls.InFlight += known.Own.InFlight
+		status.ownCalls = known.Own.InFlight
 	}
 	if e := known.LastError; e != nil {
 		status.LastError = &LastError{At: e.At, Path: e.Path, Message: e.Message}
@@ -175,7 +194,7 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 	for _, c := range known.Connections {
 		status.Connections = append(status.Connections, connection(c))
 	}
-	return status, nil
+	return status
 }
 
 func connection(c rpc.Connection) Connection {

@@ -22,7 +22,11 @@ import (
 type stream struct {
 	id  string
 	sup *Supervisor
-	log *zap.Logger
+	// of is the stream that this one is a replica of; nil for a stream itself,
+	// and then replicas are those that it has.
+	of       *stream
+	replicas *replicas
+	log      *zap.Logger
 
 	// inbox takes what the actor is to do next. gone is closed when there is
 	// no actor any more. life ends when the stream is to be deleted, and with
@@ -112,12 +116,14 @@ var errDeleted = fmt.Errorf("%w: the stream is being deleted", ErrNotFound)
 // defaultLogLevel is the level of a stream whose level nobody has set.
 const defaultLogLevel = "info"
 
-func (s *Supervisor) newStream(id string) *stream {
+// newStream makes the actor of a stream, or of a replica of one.
+func (s *Supervisor) newStream(id string, of *stream) *stream {
 	life, endLife := context.WithCancel(context.Background())
 	st := &stream{
 		id:      id,
 		sup:     s,
-		log:     s.log.With(zap.String("stream", id)),
+		of:      of,
+		log:     s.log.With(logFields(id)...),
 		inbox:   make(chan func()),
 		ends:    make(chan func()),
 		gone:    make(chan struct{}),
@@ -126,6 +132,7 @@ func (s *Supervisor) newStream(id string) *stream {
 		endLife: endLife,
 		view:    view{state: StatePending, since: time.Now(), logLevel: defaultLogLevel, origin: store.OriginAPI},
 	}
+	st.replicas = newReplicas(st)
 	go st.run()
 	return st
 }
@@ -238,7 +245,7 @@ func (s *stream) moveAt(e event, since time.Time) {
 	s.publish()
 	s.watchSocket(from)
 	told := events.Event{
-		At: time.Now(), Stream: s.id, From: string(from), State: string(to), Revision: s.revision, Reason: s.reason,
+		At: time.Now(), Stream: publicID(s.id), Replica: s.shownNumber(), From: string(from), State: string(to), Revision: s.revision, Reason: s.reason,
 	}
 	if s.current != nil {
 		told.PID = s.current.proc.PID()
@@ -253,6 +260,7 @@ func (s *stream) publish() {
 		shown.limits = s.current.limits
 	}
 	s.gate.set(shown.spec.options.HTTP)
+	defer s.told(&shown)
 	if old := s.seen.Swap(&shown); old != nil {
 		close(old.superseded)
 	}

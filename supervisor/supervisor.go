@@ -221,7 +221,7 @@ func (s *Supervisor) Create(ctx context.Context, id string, doc *document.Docume
 		return err
 	}
 	s.telemetry.Created(time.Since(begun))
-	return nil
+	return st.replicas.settled(ctx)
 }
 
 // createIn makes the stream of an id that was reserved for it, of an instance
@@ -270,7 +270,7 @@ func (s *Supervisor) reserve(ctx context.Context, id string) (*stream, error) {
 		}
 		other, taken := s.streams[id]
 		if !taken {
-			st := s.newStream(id)
+			st := s.newStream(id, nil)
 			s.streams[id] = st
 			s.mu.Unlock()
 			return st, nil
@@ -294,13 +294,16 @@ func (s *Supervisor) forget(st *stream, purge bool) {
 	if purge {
 		s.dropFiles(st.id)
 	}
+	if st.of != nil {
+		st.of.replicas.remove(st)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.streams[st.id] == st {
 		delete(s.streams, st.id)
 		s.confiner.forget(st.id)
 		s.sockets.retain(st.id, "")
-		if purge {
+		if purge && st.of == nil {
 			s.calls.Gone(st.id)
 		}
 	}
@@ -329,12 +332,16 @@ func (s *Supervisor) revise(ctx context.Context, id string, ch Change, revise fu
 	if err != nil {
 		return err
 	}
-	return st.do(ctx, func(ctx context.Context) error {
+	err = st.do(ctx, func(ctx context.Context) error {
 		return st.update(ctx, func(old spec) (revised, error) {
 			sp, err := revise(old)
 			return revised{sp, orAPI(ch.origin)}, err
 		}, s.stopTimeout(ch))
 	})
+	if err != nil {
+		return err
+	}
+	return st.replicas.settled(ctx)
 }
 
 func (s *Supervisor) stopTimeout(ch Change) time.Duration {
@@ -356,12 +363,12 @@ func (s *Supervisor) Delete(ctx context.Context, id string, timeout time.Duratio
 		if !s.owns(st) {
 			return fmt.Errorf("stream %q: %w", id, ErrNotFound)
 		}
-		return tx.DeleteStream(id)
+		return s.deleteFamily(tx, st)
 	})
 	if err != nil {
 		return err
 	}
-	return st.end(ctx, s.stopTimeout(Change{Timeout: timeout}), true)
+	return s.removeAll(ctx, []*stream{st}, s.stopTimeout(Change{Timeout: timeout}))[id]
 }
 
 // find returns a stream that exists; one that is being created does not yet.
@@ -371,7 +378,7 @@ func (s *Supervisor) find(id string) (*stream, error) {
 	closed := s.closed
 	s.mu.RUnlock()
 	switch {
-	case ok && st.seen.Load() != nil:
+	case ok && st.of == nil && st.seen.Load() != nil:
 		return st, nil
 	case closed:
 		// It may be one that has been stopped already.
@@ -388,22 +395,9 @@ func (s *Supervisor) owns(st *stream) bool {
 	return s.streams[st.id] == st
 }
 
-// all returns all streams, those that are being created too.
+// all returns all streams and replicas, those that are being created too.
 func (s *Supervisor) all() []*stream {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Collect(maps.Values(s.streams))
-}
-
-// existing returns all streams that exist, by id.
-func (s *Supervisor) existing() []*stream {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := make([]*stream, 0, len(s.streams))
-	for _, id := range slices.Sorted(maps.Keys(s.streams)) {
-		if st := s.streams[id]; st.seen.Load() != nil {
-			out = append(out, st)
-		}
-	}
-	return out
 }

@@ -11,6 +11,9 @@ type Event struct {
 	ID     string    `json:"id"`
 	At     time.Time `json:"at"`
 	Stream string    `json:"stream"`
+	// Replica is the number of the runner, from 1, of a stream that has several;
+	// 0 for any other.
+	Replica int `json:"replica,omitempty"`
 	// From is the state before, empty for a new stream; State the one after.
 	From     string `json:"from"`
 	State    string `json:"state"`

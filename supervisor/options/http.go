@@ -9,10 +9,11 @@ import (
 
 // HTTP is how a stream's own endpoints are called.
 type HTTP struct {
-	// MaxInFlight is how many calls the stream has at the same time, 1 to
-	// 100,000; 0 is no limit.
+	// MaxInFlight is how many calls each of the stream's runners has at the same
+	// time, 1 to 100,000; 0 is no limit.
 	MaxInFlight int
-	// Queue is how many further calls wait for their turn, 0 to 100,000. It
+	// Queue is how many further calls of the stream wait for their turn, 0 to
+	// 100,000. It
 	// counts with MaxInFlight only.
 	Queue int
 	// Timeout bounds a call from its arrival until its answer begins, 1 ms to

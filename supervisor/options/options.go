@@ -17,6 +17,8 @@ type Options struct {
 	Env     map[string]string
 	Sandbox Sandbox
 	HTTP    HTTP
+	// Replicas is how many runners the stream has.
+	Replicas Replicas
 	// IdleTimeout is how long a stream that nobody calls keeps its process, 100 ms
 	// to 7 days; 0 is for ever.
 	IdleTimeout time.Duration
@@ -106,8 +108,10 @@ func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 		{"env", func(n *yaml.Node) { options.Env = d.env(n) }},
 		{"sandbox", func(n *yaml.Node) { d.sandbox(n, &options.Sandbox, allowed) }},
 		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP, allowed) }},
+		{"replicas", func(n *yaml.Node) { d.replicas(n, &options.Replicas) }},
 		{"idle_timeout", func(n *yaml.Node) { options.IdleTimeout = d.duration(n, "idle_timeout", minIdle, maxIdle) }},
 	})
+	d.settleReplicas(block, &options)
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

@@ -113,6 +113,22 @@ func (p *Process) Release() {
 	})
 }
 
+// Listening is an address of a port, other than that of the address except, on
+// which the process holds a listening socket; empty when there is none.
+func (p *Process) Listening(ctx context.Context, except string) string {
+	_, own, _ := net.SplitHostPort(except)
+	sockets, err := psnet.ConnectionsPidWithContext(ctx, "tcp", int32(p.PID()))
+	if err != nil {
+		return ""
+	}
+	for _, s := range sockets {
+		if port := strconv.Itoa(int(s.Laddr.Port)); s.Status == "LISTEN" && port != own {
+			return net.JoinHostPort(s.Laddr.IP, port)
+		}
+	}
+	return ""
+}
+
 // Listens reports whether the process holds a listening socket on the port of
 // the address, which is host:port.
 func (p *Process) Listens(ctx context.Context, address string) bool {

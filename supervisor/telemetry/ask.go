@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -40,7 +41,9 @@ func ask(ctx context.Context, targets []Target) []answer {
 	for i, target := range targets {
 		answers[i] = answer{Target: target, failed: target.Stats != nil}
 	}
-	slices.SortFunc(answers, func(a, b answer) int { return strings.Compare(a.Stream, b.Stream) })
+	slices.SortFunc(answers, func(a, b answer) int {
+		return cmp.Or(strings.Compare(a.Stream, b.Stream), cmp.Compare(a.Replica, b.Replica))
+	})
 
 	type reply struct {
 		index   int

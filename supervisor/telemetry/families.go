@@ -3,6 +3,7 @@ package telemetry
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -122,12 +123,13 @@ func newFamily(name, help string, t dto.MetricType) *family {
 	return &family{dto.MetricFamily{Name: &name, Help: &help, Type: t.Enum()}}
 }
 
-// add adds a series with these labels: name, value, and so on, sorted by name.
+// add adds a series with these labels: name, value, and so on.
 func (f *family) add(number float64, labels ...string) {
 	m := &dto.Metric{}
 	for i := 0; i < len(labels); i += 2 {
 		m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &labels[i+1]})
 	}
+	slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
 	if f.GetType() == dto.MetricType_COUNTER {
 		m.Counter = &dto.Counter{Value: &number}
 	} else {
@@ -136,7 +138,15 @@ func (f *family) add(number float64, labels ...string) {
 	f.Metric = append(f.Metric, m)
 }
 
-func (f *family) ofStream(a *answer, number float64) { f.add(number, streamLabel, a.Stream) }
+func (f *family) ofStream(a *answer, number float64) { f.add(number, a.labelled()...) }
+
+// labelled are labels and those of the target.
+func (a *answer) labelled(labels ...string) []string {
+	if a.Replica > 0 {
+		labels = append(labels, replicaLabel, strconv.Itoa(a.Replica))
+	}
+	return append(labels, streamLabel, a.Stream)
+}
 
 // appendTo leaves out a family that has no series.
 func (f *family) appendTo(families []*dto.MetricFamily) []*dto.MetricFamily {
@@ -164,7 +174,9 @@ func streamFamilies(answers []answer, asked time.Duration) []*dto.MetricFamily {
 	}
 	for i := range answers {
 		a := &answers[i]
-		states[a.State]++
+		if a.Replica <= 1 {
+			states[a.State]++
+		}
 		restarts.ofStream(a, float64(a.Restarts))
 		if a.figures != nil {
 			cpu.ofStream(a, a.figures.cpuSeconds)

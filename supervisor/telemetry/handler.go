@@ -16,8 +16,10 @@ import (
 
 // Target is a stream that is scraped.
 type Target struct {
-	// Stream is its id. No two targets of a scrape have the same.
-	Stream string
+	// Stream is its id, and Replica the number of the runner where a stream has
+	// several, from 1; else 0. No two targets of a scrape have the same.
+	Stream  string
+	Replica int
 	// State is counted by penstock_streams.
 	State string
 	// Restarts is how often it was started again.

@@ -8,6 +8,7 @@ import (
 
 const (
 	streamLabel   = "stream"
+	replicaLabel  = "replica"
 	quantileLabel = "quantile"
 	ownPrefix     = "penstock_"
 	// exportedPrefix is what Prometheus itself puts before a name that it keeps

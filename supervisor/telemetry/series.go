@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -66,10 +67,10 @@ func (a *answer) seriesOf() []series {
 		}
 	}
 	b := &arena{
-		stream:  &dto.LabelPair{Name: new(streamLabel), Value: &a.Stream},
+		own:     a.pairs(),
 		pairs:   make([]dto.LabelPair, 0, labels),
 		texts:   make([]string, 0, 2*labels),
-		refs:    make([]*dto.LabelPair, 0, labels+len(metrics)),
+		refs:    make([]*dto.LabelPair, 0, labels+2*len(metrics)),
 		metrics: make([]dto.Metric, len(metrics)),
 		numbers: make([]float64, 0, len(metrics)+7*timings),
 	}
@@ -105,7 +106,7 @@ func (s series) compare(other series) int {
 // arena holds all that one stream's series consist of in few allocations. Its
 // slices never grow, since pointers into them are given away.
 type arena struct {
-	stream  *dto.LabelPair
+	own     []*dto.LabelPair
 	pairs   []dto.LabelPair
 	texts   []string
 	refs    []*dto.LabelPair
@@ -126,10 +127,19 @@ func (b *arena) number(n float64) *float64 {
 	return &b.numbers[len(b.numbers)-1]
 }
 
+// pairs are the labels of the target.
+func (a *answer) pairs() []*dto.LabelPair {
+	out := []*dto.LabelPair{{Name: new(streamLabel), Value: &a.Stream}}
+	if a.Replica > 0 {
+		out = append(out, &dto.LabelPair{Name: new(replicaLabel), Value: new(strconv.Itoa(a.Replica))})
+	}
+	return out
+}
+
 // labels returns a metric's labels and the stream's, sorted, each name once.
 func (b *arena) labels(labels map[string]string, kind kind) []*dto.LabelPair {
 	begin := len(b.refs)
-	b.refs = append(b.refs, b.stream)
+	b.refs = append(b.refs, b.own...)
 	b.keys = b.keys[:0]
 	for name := range labels {
 		b.keys = append(b.keys, name)

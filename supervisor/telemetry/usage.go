@@ -80,7 +80,7 @@ func (f *family) ofPressure(a *answer, resource string, line cgroup.PressureLine
 		name         string
 		microseconds uint64
 	}{{"full", line.FullTotal}, {"some", line.SomeTotal}} {
-		f.add(float64(kind.microseconds)/1e6, "kind", kind.name, "resource", resource, streamLabel, a.Stream)
+		f.add(float64(kind.microseconds)/1e6, a.labelled("kind", kind.name, "resource", resource)...)
 	}
 }
 
