@@ -47,9 +47,6 @@ type Replica struct {
 	LastError   *LastError   `json:"last_error"`
 	LastExit    *LastExit    `json:"last_exit"`
 	Usage       *stats.Usage `json:"usage"`
-
-	// ownCalls are those of Calls that have come by the stream's own listener.
-	ownCalls int
 }
 
 // Replicated says that a stream has several runners, or is to have them.
@@ -59,15 +56,16 @@ func (s *Supervisor) Replicated(id string) bool {
 }
 
 // replicaStatus is nil for a stream that has one runner and is to have no more.
-// own is the stream's own status.
-func (s *Supervisor) replicaStatus(ctx context.Context, st *stream, v *view, own Status) *Replicas {
+// first is the stream's own runner; ownCalls are those of all others that have
+// come by the stream's own listener.
+func (s *Supervisor) replicaStatus(ctx context.Context, st *stream, v *view, first Replica) (out *Replicas, ownCalls int) {
 	if !st.several() {
-		return nil
+		return nil, 0
 	}
 	aim := st.replicas.aim.Load()
-	out := &Replicas{
+	out = &Replicas{
 		Min: max(v.spec.options.Replicas.Min, 1), Max: max(v.spec.options.Replicas.Max, 1),
-		Desired: aim.runners, Failure: aim.failure, Runners: []Replica{replicaOf(own, v)},
+		Desired: aim.runners, Failure: aim.failure, Runners: []Replica{first},
 	}
 	var others []*stream
 	for _, replica := range st.replicas.all() {
@@ -78,26 +76,31 @@ func (s *Supervisor) replicaStatus(ctx context.Context, st *stream, v *view, own
 	out.Runners = append(out.Runners, make([]Replica, len(others))...)
 	// All at once: one that hangs keeps nobody.
 	var wg sync.WaitGroup
+	calls := make([]int, len(others))
 	for i, replica := range others {
 		wg.Go(func() {
 			v := replica.seen.Load()
-			out.Runners[i+1] = replicaOf(s.statusOf(ctx, replica, v), v)
+			status, own := s.statusOf(ctx, replica, v)
+			out.Runners[i+1], calls[i] = replicaOf(status, v, own), own
 		})
 	}
 	wg.Wait()
+	for _, own := range calls {
+		ownCalls += own
+	}
 	for _, r := range out.Runners {
 		if r.State == StateRunning && r.PID != 0 {
 			out.Running++
 		}
 	}
-	return out
+	return out, ownCalls
 }
 
-func replicaOf(s Status, v *view) Replica {
+func replicaOf(s Status, v *view, ownCalls int) Replica {
 	out := Replica{
 		Number: replicaNumber(s.ID), State: s.State, Since: s.Since, Reason: s.Reason, PID: s.PID, Restarts: s.Restarts,
 		Connections: s.Connections, Unanswered: s.Unanswered, LastError: s.LastError, LastExit: s.LastExit, Usage: s.Usage,
-		Calls: s.ownCalls, ownCalls: s.ownCalls,
+		Calls: ownCalls,
 	}
 	if v.current != nil {
 		out.Calls += int(v.current.load.Load())

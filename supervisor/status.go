@@ -65,9 +65,6 @@ type Status struct {
 	Usage *stats.Usage `json:"usage"`
 	// Warnings are what somebody should look at though the stream runs.
 	Warnings []string `json:"warnings"`
-
-	// ownCalls are those of Calls that have come by the stream's own listener.
-	ownCalls int
 }
 
 // Calls counts the calls of a stream's own endpoints.
@@ -145,24 +142,21 @@ func (s *Supervisor) Status(ctx context.Context, id string) (Status, error) {
 		return Status{}, err
 	}
 	v := st.seen.Load()
-	status := s.statusOf(ctx, st, v)
-	inFlight, waiting := st.gate.load()
-	status.Calls = Calls{InFlight: inFlight + status.ownCalls, Waiting: waiting}
+	status, own := s.statusOf(ctx, st, v)
 	if address := v.spec.options.HTTP.Listen; address != "" {
 		status.Listen = &Listener{Address: address, Open: s.sockets.open(id, address)}
 	}
-	if status.Replicas = s.replicaStatus(ctx, st, v, status); status.Replicas != nil {
-		status.Calls.InFlight = inFlight
-		for _, r := range status.Replicas.Runners {
-			status.Calls.InFlight += r.ownCalls
-		}
-	}
+	var others int
+	status.Replicas, others = s.replicaStatus(ctx, st, v, replicaOf(status, v, own))
+	status.Calls.InFlight, status.Calls.Waiting = st.gate.load()
+	status.Calls.InFlight += own + others
 	return status, nil
 }
 
-// statusOf is all of a status that is about one runner.
-func (s *Supervisor) statusOf(ctx context.Context, st *stream, v *view) Status {
-	status := Status{
+// statusOf is all of a status that is about one runner. ownCalls are those that
+// have come by the stream's own listener.
+func (s *Supervisor) statusOf(ctx context.Context, st *stream, v *view) (status Status, ownCalls int) {
+	status = Status{
 		ID: st.id, Desired: DesiredRunning, State: v.state, Since: v.since, Reason: v.reason,
 		Revision: v.revision, Origin: string(v.origin), Restarts: v.restarts, LogLevel: v.logLevel,
 		Connections: []Connection{}, LastExit: v.lastExit, Isolation: s.isolation(v), Warnings: []string{},
@@ -171,22 +165,22 @@ func (s *Supervisor) statusOf(ctx context.Context, st *stream, v *view) Status {
 		status.Desired = DesiredPaused
 	}
 	if v.current == nil {
-		return status
+		return status, 0
 	}
 	status.PID = v.current.proc.PID()
 	status.Runner = v.current.version
 	status.Usage = s.usage(v)
 	if !v.active() {
-		return status
+		return status, 0
 	}
 	known, err := v.current.readiness(ctx, s.cfg.Timeouts.RPC)
 	status.Unanswered = unanswered(known, err)
 	if known == nil {
-		return status
+		return status, 0
 	}
 	status.Warnings = append(status.Warnings, known.Warnings...)
 	if known.Own != nil {
-		status.ownCalls = known.Own.InFlight
+		ownCalls = known.Own.InFlight
 	}
 	if e := known.LastError; e != nil {
 		status.LastError = &LastError{At: e.At, Path: e.Path, Message: e.Message}
@@ -194,7 +188,7 @@ func (s *Supervisor) statusOf(ctx context.Context, st *stream, v *view) Status {
 	for _, c := range known.Connections {
 		status.Connections = append(status.Connections, connection(c))
 	}
-	return status
+	return status, ownCalls
 }
 
 func connection(c rpc.Connection) Connection {
