@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/http"
 	"runtime/pprof"
 	"strings"
@@ -53,5 +54,48 @@ func TestIdleIsKeptBeforeItIsSeen(t *testing.T) {
 	close(goOn)
 	require.NoError(t, <-held)
 	awaitStream(t, s, "a", func(snap Snapshot) bool { return snap.State == StateIdle })
+	require.NoError(t, s.Close(context.Background()))
+}
+
+// idleListener is a scripted stream that is idle and listens, but for the socket,
+// which the test has to put there.
+func idleListener(t *testing.T) (s *Supervisor, st *stream, address string, fd int) {
+	t.Helper()
+	s = newScripted(t)
+	require.NoError(t, s.Create(t.Context(), "a", parsed(t, plain+"\nruntime: {idle_timeout: 100ms}"), Change{}))
+	awaitStream(t, s, "a", func(snap Snapshot) bool { return snap.State == StateIdle })
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	address = l.Addr().String()
+	require.NoError(t, l.Close())
+	fd, err = listenOn(address)
+	require.NoError(t, err)
+	st, err = s.find("a")
+	require.NoError(t, err)
+	onActor(t, st, func() { st.spec.options.HTTP.Listen = address })
+	return s, st, address, fd
+}
+
+// onActor waits until the actor has done something.
+func onActor(t *testing.T, st *stream, do func()) {
+	t.Helper()
+	require.NoError(t, st.do(t.Context(), func(context.Context) error {
+		do()
+		return nil
+	}))
+}
+
+// TestRegainedSocketOfAnIdleStream: a socket that comes back when the stream has
+// become idle wakes it, as any other.
+func TestRegainedSocketOfAnIdleStream(t *testing.T) {
+	t.Parallel()
+	s, st, address, fd := idleListener(t)
+	onActor(t, st, st.watchSocket)
+	require.NoError(t, s.sockets.regain("a", address, fd))
+	onActor(t, st, st.watchSocket)
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	awaitStream(t, s, "a", func(snap Snapshot) bool { return snap.State != StateIdle })
 	require.NoError(t, s.Close(context.Background()))
 }
