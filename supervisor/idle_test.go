@@ -99,3 +99,21 @@ func TestRegainedSocketOfAnIdleStream(t *testing.T) {
 	awaitStream(t, s, "a", func(snap Snapshot) bool { return snap.State != StateIdle })
 	require.NoError(t, s.Close(context.Background()))
 }
+
+// TestUnwatchedSocket: nobody waits at a socket any more that is not watched.
+func TestUnwatchedSocket(t *testing.T) {
+	t.Parallel()
+	s, st, address, fd := idleListener(t)
+	require.NoError(t, s.sockets.regain("a", address, fd))
+	for range 200 {
+		onActor(t, st, func() {
+			st.watchSocket()
+			st.unwatchSocket()
+			st.unwatchSocket = nil
+			var stacks bytes.Buffer
+			assert.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
+			assert.NotContains(t, stacks.String(), "awaitCaller")
+		})
+	}
+	require.NoError(t, s.Close(context.Background()))
+}

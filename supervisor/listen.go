@@ -248,9 +248,14 @@ func (s *stream) watchSocket() {
 		_ = unix.Close(fd)
 		return
 	}
-	file := os.NewFile(uintptr(fd), address)
-	s.unwatchSocket = func() { _ = file.Close() }
+	file, done := os.NewFile(uintptr(fd), address), make(chan struct{})
+	s.unwatchSocket = func() {
+		_ = file.Close()
+		// Whoever it has not woken by now it does not wake any more.
+		<-done
+	}
 	s.sup.watchers.Go(func() {
+		defer close(done)
 		if awaitCaller(file) == nil {
 			s.wake()
 		}
