@@ -125,10 +125,12 @@ func isLost(err error) bool {
 	return errors.As(err, &lost)
 }
 
-// repeatable says that a request may be carried out twice.
+// repeatable says that a request may be carried out twice. HTTP has PUT and
+// DELETE among those, but what a stream makes of either is a message, as of a
+// POST: only who calls it knows whether a second one does harm.
 func repeatable(c *fiber.Ctx) bool {
 	switch c.Method() {
-	case fiber.MethodGet, fiber.MethodHead, fiber.MethodOptions, fiber.MethodPut, fiber.MethodDelete, fiber.MethodTrace:
+	case fiber.MethodGet, fiber.MethodHead, fiber.MethodOptions, fiber.MethodTrace:
 		return true
 	}
 	return len(c.Request().Header.Peek("Idempotency-Key")) > 0

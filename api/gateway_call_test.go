@@ -89,8 +89,10 @@ func TestGatewaySendsAgain(t *testing.T) {
 		reached int32
 	}{
 		{[]string{"GET /foo/x HTTP/1.1", "Host: x"}, 502, 2},
-		{[]string{"PUT /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 2},
-		{[]string{"DELETE /foo/x HTTP/1.1", "Host: x"}, 502, 2},
+		{[]string{"OPTIONS /foo/x HTTP/1.1", "Host: x"}, 502, 2},
+		{[]string{"PUT /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 1},
+		{[]string{"DELETE /foo/x HTTP/1.1", "Host: x"}, 502, 1},
+		{[]string{"PUT /foo/x HTTP/1.1", "Host: x", "Content-Length: 0", "Idempotency-Key: k"}, 502, 2},
 		{[]string{"POST /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 1},
 		{[]string{"PATCH /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 1},
 		{[]string{"POST /foo/x HTTP/1.1", "Host: x", "Content-Length: 0", "Idempotency-Key: k"}, 502, 2},
