@@ -200,7 +200,7 @@ func (e *exchange) find(c *fiber.Ctx) error {
 // watched.
 func (e *exchange) await(c *fiber.Ctx) error {
 	after := watchAfter
-	if reads(c) {
+	if supervisor.Reads(c.Method()) {
 		// It may be a stream that has nothing to send yet.
 		after = watchReadsAfter
 	}
@@ -242,13 +242,10 @@ func (e *exchange) watch(c *fiber.Ctx) {
 	once := onceClose(stop)
 	e.stop = stop
 	e.client = watchClient(c.Context().Conn(), e.body, true, once)
-	if reads(c) {
+	if supervisor.Reads(c.Method()) {
 		e.stay = context.AfterFunc(e.server.life, func() { time.AfterFunc(pollGrace, once) })
 	}
 }
-
-// reads says that a request takes something from a stream and brings nothing.
-func reads(c *fiber.Ctx) bool { return c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead }
 
 // end gives back what an attempt held.
 func (e *exchange) end() {

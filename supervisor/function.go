@@ -206,7 +206,7 @@ func (s *Supervisor) taker(ctx context.Context, late <-chan time.Time, st *strea
 	for {
 		v := st.seen.Load()
 		if v.serves() {
-			if reads(method) && v.spec.options.IdleTimeout == 0 {
+			if Reads(method) && v.spec.options.IdleTimeout == 0 {
 				return v.current, false, nil
 			}
 			if v.current.traffic.enter() {
@@ -259,6 +259,6 @@ func (v *view) comesBack() bool {
 	return false
 }
 
-// reads says that a request of that method takes something from a stream and
+// Reads says that a request of that method takes something from a stream and
 // brings nothing: it is an output that answers it.
-func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+func Reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
