@@ -128,10 +128,12 @@ func isLost(err error) bool {
 	return errors.As(err, &lost)
 }
 
-// repeatable says that a request may be carried out twice.
+// repeatable says that a request may be carried out twice. HTTP has PUT and
+// DELETE among those, but what a stream makes of either is a message, as of a
+// POST: only who calls it knows whether a second one does harm.
 func repeatable(c *fiber.Ctx) bool {
 	switch c.Method() {
-	case fiber.MethodGet, fiber.MethodHead, fiber.MethodOptions, fiber.MethodPut, fiber.MethodDelete, fiber.MethodTrace:
+	case fiber.MethodGet, fiber.MethodHead, fiber.MethodOptions, fiber.MethodTrace:
 		return true
 	}
 	return len(c.Request().Header.Peek("Idempotency-Key")) > 0
@@ -201,7 +203,7 @@ func (e *exchange) find(c *fiber.Ctx) error {
 // watched.
 func (e *exchange) await(c *fiber.Ctx) error {
 	after := watchAfter
-	if reads(c) {
+	if supervisor.Reads(c.Method()) {
 		// It may be a stream that has nothing to send yet.
 		after = watchReadsAfter
 	}
@@ -243,13 +245,10 @@ func (e *exchange) watch(c *fiber.Ctx) {
 	once := onceClose(stop)
 	e.stop = stop
 	e.client = watchClient(c.Context().Conn(), e.body, true, once)
-	if reads(c) {
+	if supervisor.Reads(c.Method()) {
 		e.stay = context.AfterFunc(e.server.life, func() { time.AfterFunc(pollGrace, once) })
 	}
 }
-
-// reads says that a request takes something from a stream and brings nothing.
-func reads(c *fiber.Ctx) bool { return c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead }
 
 // end gives back what an attempt held.
 func (e *exchange) end() {

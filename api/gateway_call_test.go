@@ -89,8 +89,10 @@ func TestGatewaySendsAgain(t *testing.T) {
 		reached int32
 	}{
 		{[]string{"GET /foo/x HTTP/1.1", "Host: x"}, 502, 2},
-		{[]string{"PUT /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 2},
-		{[]string{"DELETE /foo/x HTTP/1.1", "Host: x"}, 502, 2},
+		{[]string{"OPTIONS /foo/x HTTP/1.1", "Host: x"}, 502, 2},
+		{[]string{"PUT /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 1},
+		{[]string{"DELETE /foo/x HTTP/1.1", "Host: x"}, 502, 1},
+		{[]string{"PUT /foo/x HTTP/1.1", "Host: x", "Content-Length: 0", "Idempotency-Key: k"}, 502, 2},
 		{[]string{"POST /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 1},
 		{[]string{"PATCH /foo/x HTTP/1.1", "Host: x", "Content-Length: 0"}, 502, 1},
 		{[]string{"POST /foo/x HTTP/1.1", "Host: x", "Content-Length: 0", "Idempotency-Key: k"}, 502, 2},
@@ -161,6 +163,44 @@ func TestGatewayTunnelTimeout(t *testing.T) {
 	}
 	require.NoError(t, client.Close())
 	await(t, func() bool { return !streams.isHeld() }, "the end of the tunnel")
+}
+
+// A connection whose earlier answers cannot be sent is closed by the server
+// underneath before it becomes a tunnel. The runner's end of that is closed too.
+func TestGatewayTunnelThatNeverBegins(t *testing.T) {
+	asked, proceed, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	streams := behind(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-proceed
+		conn, buffered, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			ended <- err
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_, err = io.Copy(io.Discard, buffered)
+		ended <- err
+	})
+	client := dial(t, serve(t, testConfig(), streams))
+	// The first answer waits in the server for the second.
+	_, err := io.WriteString(client, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"+
+		"GET /foo/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+	require.NoError(t, err)
+	<-asked
+	// What it has sent hides from those who look for it that it has gone.
+	_, err = io.WriteString(client, "x")
+	require.NoError(t, err)
+	require.NoError(t, client.SetLinger(0))
+	require.NoError(t, client.Close())
+	close(proceed)
+	select {
+	case err := <-ended:
+		require.NoError(t, err)
+	case <-time.After(patience):
+		require.Fail(t, "the runner's connection is kept")
+	}
+	await(t, func() bool { return !streams.isHeld() }, "the end of the call")
 }
 
 // A list of a thousand names is not looked for every header in.

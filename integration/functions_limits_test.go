@@ -50,7 +50,7 @@ func newHolding(t *testing.T) *holding {
 func (h *holding) yaml(runtime string) string {
 	return fmt.Sprintf(`
 runtime: %s
-input: {http_server: {path: /post, allowed_verbs: [GET, POST, PUT], timeout: 60s}}
+input: {http_server: {path: /post, allowed_verbs: [GET, POST, PUT, DELETE], timeout: 60s}}
 pipeline: {threads: 16, processors: [{http: {url: '%s', verb: POST, timeout: 60s, retries: 0}}]}
 output: {sync_response: {}}
 `, runtime, h.URL)
@@ -200,10 +200,12 @@ func TestFunctionsWhoseRunnerDies(t *testing.T) {
 		again bool
 	}{
 		{request{Method: "POST", Path: "/a/post", Body: "post"}, false},
-		{request{Method: "PUT", Path: "/a/post", Body: "put"}, true},
+		{request{Method: "PUT", Path: "/a/post", Body: "put"}, false},
+		{request{Method: "DELETE", Path: "/a/post", Body: "delete"}, false},
 		{request{Method: "GET", Path: "/a/post"}, true},
 		{request{Method: "POST", Path: "/a/post", Body: "key", Header: map[string]string{"Idempotency-Key": "k"}}, true},
-		{request{Method: "PUT", Path: "/a/post", Body: strings.Repeat("long", 50_000)}, false},
+		{request{Method: "PUT", Path: "/a/post", Body: "put key", Header: map[string]string{"Idempotency-Key": "k"}}, true},
+		{request{Method: "PUT", Path: "/a/post", Body: strings.Repeat("long", 50_000), Header: map[string]string{"Idempotency-Key": "k"}}, false},
 	} {
 		what := fmt.Sprintf("%s %.10q", test.Method, test.Body)
 		pid := mustStatus(t, p.client, "a").PID

@@ -38,6 +38,10 @@ func (c *ownCalls) connState(conn net.Conn, state http.ConnState) {
 	case http.StateNew, http.StateActive:
 		c.busy[conn] = true
 	case http.StateIdle, http.StateHijacked, http.StateClosed:
+		if !c.busy[conn] {
+			// It was kept for a next call, and that it is closed is none.
+			return
+		}
 		delete(c.busy, conn)
 		c.look()
 	}

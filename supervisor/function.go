@@ -258,6 +258,6 @@ func (v *view) comesBack() bool {
 	return false
 }
 
-// reads says that a request of that method takes something from a stream and
+// Reads says that a request of that method takes something from a stream and
 // brings nothing: it is an output that answers it.
-func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+func Reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }

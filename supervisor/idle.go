@@ -36,6 +36,7 @@ func (s *stream) giveBack() {
 	inst := s.current
 	s.switching, s.endpoints = true, inst.endpoints
 	s.publish()
+	s.secureSocket()
 	// One that hangs has none to tell, and is ended all the same.
 	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
 	s.last, _ = inst.proc.Stats(ctx)
@@ -44,6 +45,7 @@ func (s *stream) giveBack() {
 	s.retire(s.sup.cfg.Timeouts.Stop)
 	s.switching = false
 	s.reason = "nobody has called it for " + timeout.String()
+	s.bindIdle()
 	// Before anybody can see that it is idle: whoever has seen it may rely on
 	// the next supervisor to know.
 	s.keepIdle()
@@ -71,11 +73,30 @@ func (s *stream) idleRunner() store.Runner {
 // recallIdle leaves a stream idle that was so under the last supervisor.
 func (s *stream) recallIdle(run store.Runner) {
 	s.endpoints, s.reason = run.Endpoints, "nobody has called it"
+	s.bindIdle()
+	s.move(eventIdled)
+}
+
+// secureSocket asks a runner that is about to be ended for its socket, where it
+// was not given back so far: nobody is refused between its end and bindIdle.
+func (s *stream) secureSocket() {
+	address := s.spec.options.HTTP.Listen
+	if address == "" || s.sup.sockets.open(s.id, address) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
+	defer cancel()
+	// Where it fails bindIdle tells.
+	_ = s.sup.claimSocket(ctx, s.id, address)
+}
+
+// bindIdle has a stream that is about to be idle have its own listener, which
+// an adopted runner may have kept for itself.
+func (s *stream) bindIdle() {
 	if err := s.sup.bindSocket(s.id, s.spec.options.HTTP.Listen); err != nil {
 		s.reason += "; " + err.Error()
 		s.log.Warn("callers of the stream's own listener do not wake it before it is called otherwise", zap.Error(err))
 	}
-	s.move(eventIdled)
 }
 
 // wake starts an idle stream for a call. It does not wait.

@@ -197,7 +197,10 @@ func (s *stream) regainSocket(inst *instance) {
 	if err := s.sup.askBack(s.life, s, inst, address); err != nil && inst.alive() && s.life.Err() == nil {
 		s.log.Warn("the adopted runner does not give its listening socket back: callers are refused when it ends",
 			zap.String("address", address), zap.Error(err))
+		return
 	}
+	// It may have become idle meanwhile, without a socket to watch.
+	s.tell(s.watchSocket)
 }
 
 // askBack gets a copy of the socket that a runner listens on.
@@ -241,11 +244,12 @@ func (s *stream) ownCallsWithin(timeout time.Duration) time.Duration {
 	return wait
 }
 
-// watchSocket waits for callers at the socket of a stream that has become idle,
-// and no longer once it is so no more. Nobody accepts them: that is for the
-// runner that they have started for them.
-func (s *stream) watchSocket(from State) {
-	if from == StateIdle && s.unwatchSocket != nil {
+// watchSocket waits for callers at the socket of a stream that is idle, and no
+// longer once it is so no more. Nobody accepts them: that is for the runner that
+// they have started for them. It begins anew at a socket that was not there
+// before.
+func (s *stream) watchSocket() {
+	if s.unwatchSocket != nil {
 		s.unwatchSocket()
 		s.unwatchSocket = nil
 	}
@@ -261,9 +265,14 @@ func (s *stream) watchSocket(from State) {
 		_ = unix.Close(fd)
 		return
 	}
-	file := os.NewFile(uintptr(fd), address)
-	s.unwatchSocket = func() { _ = file.Close() }
+	file, done := os.NewFile(uintptr(fd), address), make(chan struct{})
+	s.unwatchSocket = func() {
+		_ = file.Close()
+		// Whoever it has not woken by now it does not wake any more.
+		<-done
+	}
 	s.sup.watchers.Go(func() {
+		defer close(done)
 		if awaitCaller(file) == nil {
 			s.wake()
 		}

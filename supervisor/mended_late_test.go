@@ -1,13 +1,10 @@
 package supervisor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime/pprof"
-	"strings"
 	"testing"
 	"time"
 
@@ -198,11 +195,7 @@ func TestSetMeetsDeletion(t *testing.T) {
 		set <- s.ReplaceAll(ctx, map[string]*document.Document{"a": parsed(t, plain+"\nn: 2"), "b": parsed(t, plain)}, Change{})
 	}()
 	// It waits for what becomes of the creation.
-	require.Eventually(t, func() bool {
-		var stacks bytes.Buffer
-		require.NoError(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
-		return strings.Contains(stacks.String(), ".reserveAll(")
-	}, patience, time.Millisecond)
+	awaitInside(t, "reserveAll")
 	require.NoError(t, s.Delete(ctx, "a", time.Second))
 	require.ErrorIs(t, <-creation, ErrUnavailable)
 	require.ErrorIs(t, <-set, ErrConflict)

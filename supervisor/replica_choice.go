@@ -16,7 +16,7 @@ func numbered(number int, err error) error {
 func (s *stream) choose(v *view, method string) (inst *instance, entered bool) {
 	// What only reads may still collect from a runner that makes way, but keeps
 	// none from being given back.
-	reading := reads(method) && v.spec.options.IdleTimeout == 0
+	reading := Reads(method) && v.spec.options.IdleTimeout == 0
 	free := s.runners(v)
 	for len(free) > 0 {
 		at := s.leastBusy(free)

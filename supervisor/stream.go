@@ -243,7 +243,7 @@ func (s *stream) moveAt(e event, since time.Time) {
 	}
 	s.state, s.since = to, since
 	s.publish()
-	s.watchSocket(from)
+	s.watchSocket()
 	told := events.Event{
 		At: time.Now(), Stream: publicID(s.id), Replica: s.shownNumber(), From: string(from), State: string(to), Revision: s.revision, Reason: s.reason,
 	}

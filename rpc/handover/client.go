@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"time"
+
+	"penstock/rpc/upgrade"
 )
 
 const (
@@ -87,17 +88,12 @@ func begin(ctx context.Context, conn net.Conn, method string) (socket *net.UnixC
 			stop()
 		}
 	}()
-	if _, err = fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: runner\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", method, protocol); err != nil {
-		return nil, nil, whyEnded(ctx, err)
-	}
 	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return nil, nil, whyEnded(ctx, err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != protocol {
+	switch err = upgrade.Ask(conn, r, method, protocol); {
+	case errors.Is(err, upgrade.ErrRefused):
 		return nil, nil, ErrUnsupported
+	case err != nil:
+		return nil, nil, whyEnded(ctx, err)
 	}
 	if r.Buffered() > 0 {
 		return nil, nil, errors.New("the runner speaks before it is asked")

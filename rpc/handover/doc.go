@@ -19,4 +19,6 @@
 //
 // Whatever arrives is looked at before it is used: it has to be exactly one
 // TCP socket that listens.
+//
+// It imports rpc/upgrade, of ours.
 package handover

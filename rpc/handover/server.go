@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"penstock/rpc/upgrade"
 )
 
 // exchangeTime bounds one exchange on the side that serves it.
@@ -27,22 +29,13 @@ func Handler(holder Holder, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		hijacker, ok := w.(http.Hijacker)
-		if !ok || r.Header.Get("Upgrade") != protocol {
-			http.Error(w, "this runner speaks "+protocol, http.StatusUpgradeRequired)
-			return
-		}
-		conn, buffered, err := hijacker.Hijack()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+		conn, buffered, ok := upgrade.Accept(w, r, protocol)
+		if !ok {
 			return
 		}
 		defer conn.Close()
 		socket, ok := conn.(*net.UnixConn)
-		if !ok || buffered.Reader.Buffered() > 0 || conn.SetDeadline(time.Now().Add(exchangeTime)) != nil {
-			return
-		}
-		if _, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol); err != nil {
+		if !ok || buffered.Buffered() > 0 || conn.SetDeadline(time.Now().Add(exchangeTime)) != nil {
 			return
 		}
 		if r.Method == giveMethod {

@@ -35,6 +35,9 @@ type Call struct {
 	aborted bool
 	// stop is closed when nobody reads the answer any more.
 	stop <-chan struct{}
+	// failed is why Read reads no more: asking again for a piece that was asked
+	// for would break the connection's rules, and with it everybody's calls.
+	failed error
 }
 
 var callPool = sync.Pool{New: func() any {
@@ -104,7 +107,7 @@ func (c *Call) Head() (head Head, piece []byte, whole bool, err error) {
 	switch c.first.kind {
 	case kindHead:
 	case kindCancel:
-		c.aborted = true
+		c.aborted, c.failed = true, ErrAborted
 		return Head{}, nil, false, ErrAborted
 	default:
 		return Head{}, nil, false, c.blame(fmt.Errorf("%w: an answer without a head", errProtocol))
@@ -141,53 +144,60 @@ func (c *Call) blame(err error) error {
 	return err
 }
 
-// Read implements io.Reader for the answer's body, after Head.
+// Read implements io.Reader for the answer's body, after Head. Once it has
+// failed it goes on to.
 func (c *Call) Read(p []byte) (int, error) {
 	for len(c.rest) == 0 {
 		switch {
-		case c.aborted:
-			return 0, ErrAborted
+		case c.failed != nil:
+			return 0, c.failed
 		case c.last:
 			return 0, io.EOF
 		}
-		c.piece.release()
-		if err := c.conn.out.signal(kindCredit, c.id); err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrLost, err)
-		}
-		var f frame
-		select {
-		case f = <-c.frames:
-		case <-c.stop:
-			return 0, errStopped
-		case <-c.conn.broken:
-			select {
-			case f = <-c.frames:
-			default:
-				return 0, c.Why()
-			}
-		}
-		switch f.kind {
-		case kindData:
-			c.piece, c.rest, c.last = f, f.payload, f.last
-			err := c.count(f.payload)
-			if err == nil && c.last && c.left > 0 {
-				err = fmt.Errorf("%w: an answer is shorter than its Content-Length", errProtocol)
-			}
-			if err != nil {
-				c.rest, c.aborted = nil, true
-				return 0, c.blame(err)
-			}
-		case kindCancel:
-			c.aborted = true
-			return 0, ErrAborted
-		default:
-			f.release()
-			return 0, c.blame(fmt.Errorf("%w: a second head", errProtocol))
-		}
+		c.failed = c.more()
 	}
 	n := copy(p, c.rest)
 	c.rest = c.rest[n:]
 	return n, nil
+}
+
+// more asks for the next piece of the answer's body and waits for it.
+func (c *Call) more() error {
+	c.piece.release()
+	if err := c.conn.out.signal(kindCredit, c.id); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	var f frame
+	select {
+	case f = <-c.frames:
+	case <-c.stop:
+		return errStopped
+	case <-c.conn.broken:
+		select {
+		case f = <-c.frames:
+		default:
+			return c.Why()
+		}
+	}
+	switch f.kind {
+	case kindData:
+		c.piece, c.rest, c.last = f, f.payload, f.last
+		err := c.count(f.payload)
+		if err == nil && c.last && c.left > 0 {
+			err = fmt.Errorf("%w: an answer is shorter than its Content-Length", errProtocol)
+		}
+		if err != nil {
+			c.rest, c.aborted = nil, true
+			return c.blame(err)
+		}
+		return nil
+	case kindCancel:
+		c.aborted = true
+		return ErrAborted
+	default:
+		f.release()
+		return c.blame(fmt.Errorf("%w: a second head", errProtocol))
+	}
 }
 
 // WriteTo implements io.WriterTo for the answer's body, after Head: whole pieces

@@ -298,3 +298,48 @@ func TestUpgradeIsAnsweredOtherwise(t *testing.T) {
 		assert.Less(t, within(t, wrote, name), 4<<20, "%s: what was taken of it", name)
 	}
 }
+
+// Who stops reading an answer and tries once more has asked for one piece: a
+// second credit for it would end the connection, and all calls on it.
+func TestStoppedReaderAsksOnce(t *testing.T) {
+	kinds := make(chan kind, 16)
+	client := clientOf(t, func(l net.Listener) {
+		conn, r, err := accept(l)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		var space [headerSize]byte
+		for {
+			f, err := readFrame(r, &space)
+			if err != nil {
+				return
+			}
+			f.release()
+			if f.kind == kindHead {
+				_, _ = conn.Write(frameOf(1, 0, 1, answerOf(200, -1, "x")))
+			}
+			kinds <- f.kind
+		}
+	})
+	call, end := begin(t, client, call{method: "GET", uri: "/"})
+	require.Equal(t, Answered, call.Await(nil, nil))
+	_, _, whole, err := call.Head()
+	require.NoError(t, err)
+	require.False(t, whole)
+	stop := make(chan struct{})
+	close(stop)
+	call.StopReading(stop)
+	piece := make([]byte, 8)
+	n, err := call.Read(piece)
+	require.NoError(t, err)
+	assert.Equal(t, "x", string(piece[:n]))
+	for range 3 {
+		_, err = call.Read(piece)
+		require.ErrorIs(t, err, errStopped)
+	}
+	end()
+	for _, want := range []kind{kindHead, kindCredit, kindCancel} {
+		assert.Equal(t, want, within(t, kinds, "a frame"))
+	}
+}

@@ -26,6 +26,6 @@
 // anything is made of it, and a connection that breaks the rules is closed. For
 // one that does not read, 16 MiB are kept, and then its callers wait.
 //
-// It imports nothing of ours. The gateway in package api and package runner
+// It imports rpc/upgrade, of ours. The gateway in package api and package runner
 // import it, and supervisor, which has a Client for each runner.
 package multiplex

@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"time"
+
+	upgrading "penstock/rpc/upgrade"
 )
 
 const (
@@ -36,23 +37,16 @@ func upgrade(ctx context.Context, conn net.Conn) (*bufio.Reader, error) {
 	defer cancel()
 	intime := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer intime()
-	_, err := fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: runner\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", upgradeMethod, protocol)
-	if err != nil {
-		return nil, err
-	}
 	// A header without end must not fill the memory.
 	bounded := &io.LimitedReader{R: conn, N: upgradeBytes}
 	r := bufio.NewReaderSize(bounded, readBuffer)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, err
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != protocol {
+	switch err := upgrading.Ask(conn, r, upgradeMethod, protocol); {
+	case errors.Is(err, upgrading.ErrRefused):
 		return nil, ErrUnsupported
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, err
 	}
 	if !intime() {
 		return nil, ctx.Err()
@@ -69,22 +63,12 @@ func Handler(exchanges, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		hijacker, ok := w.(http.Hijacker)
-		if !ok || r.Header.Get("Upgrade") != protocol {
-			http.Error(w, "this runner speaks "+protocol, http.StatusUpgradeRequired)
-			return
-		}
-		conn, buffered, err := hijacker.Hijack()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+		conn, buffered, ok := upgrading.Accept(w, r, protocol)
+		if !ok {
 			return
 		}
 		defer conn.Close()
-		_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
-		if err != nil {
-			return
-		}
-		rest := io.LimitReader(buffered, int64(buffered.Reader.Buffered()))
+		rest := io.LimitReader(buffered, int64(buffered.Buffered()))
 		serve(conn, bufio.NewReaderSize(io.MultiReader(rest, conn), readBuffer), exchanges)
 	})
 }

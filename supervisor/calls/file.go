@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"hash/crc64"
-	"io"
 	"net/http"
 
 	bolt "go.etcd.io/bbolt"
@@ -109,21 +107,6 @@ func unseal(bucket string, key, sealed []byte) ([]byte, error) {
 	return sealed[sumSize:], nil
 }
 
-func decode(bucket string, key, value []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(value))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, end := d.Token(); !errors.Is(end, io.EOF) {
-			err = errors.New("text follows the value")
-		}
-	}
-	if err != nil {
-		return store.Damaged("the value of %x in bucket %s: %v", key, bucket, err)
-	}
-	return nil
-}
-
 func keyOf(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
 // loaded is what a file held when it was opened.
@@ -146,7 +129,7 @@ func load(tx *bolt.Tx) (loaded, error) {
 		if err != nil {
 			return out, err
 		}
-		if err := decode(bucketMeta, []byte(m.key), value, m.into); err != nil {
+		if err := store.Decode(bucketMeta, m.key, value, m.into); err != nil {
 			return out, err
 		}
 	}
@@ -168,7 +151,7 @@ func load(tx *bolt.Tx) (loaded, error) {
 				return err
 			}
 			var r record
-			if err := decode(bucket, key, value, &r); err != nil {
+			if err := store.Decode(bucket, string(key), value, &r); err != nil {
 				return err
 			}
 			out.records[binary.BigEndian.Uint64(key)] = r

@@ -33,6 +33,22 @@ func (t *Table) Apply(p Policy) error {
 	if err := p.check(); err != nil {
 		return err
 	}
+	return t.connected(func(conn *nftables.Conn) error {
+		chains := ruleset(p)
+		present, err := t.present(conn)
+		if err != nil {
+			return fmt.Errorf("egress rules of table %s cannot be read: %w", t.table.Name, explain(err))
+		}
+		t.write(conn, chains, present)
+		if err := conn.Flush(); err != nil {
+			return fmt.Errorf("egress rules of table %s were refused: %w", t.table.Name, explain(err))
+		}
+		return t.verify(conn, chains)
+	})
+}
+
+// connected has one goroutine at a time talk to the kernel.
+func (t *Table) connected(talk func(conn *nftables.Conn) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	conn, err := dial()
@@ -40,17 +56,7 @@ func (t *Table) Apply(p Policy) error {
 		return err
 	}
 	defer conn.CloseLasting() //nolint:errcheck // Nothing is written by closing it.
-
-	chains := ruleset(p)
-	present, err := t.present(conn)
-	if err != nil {
-		return fmt.Errorf("egress rules of table %s cannot be read: %w", t.table.Name, explain(err))
-	}
-	t.write(conn, chains, present)
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("egress rules of table %s were refused: %w", t.table.Name, explain(err))
-	}
-	return t.verify(conn, chains)
+	return talk(conn)
 }
 
 // Verify says whether the kernel has exactly the rules that enforce the policy:
@@ -59,30 +65,18 @@ func (t *Table) Verify(p Policy) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
-	defer conn.CloseLasting() //nolint:errcheck // Nothing is written by closing it.
-	return t.verify(conn, ruleset(p))
+	return t.connected(func(conn *nftables.Conn) error { return t.verify(conn, ruleset(p)) })
 }
 
 // Remove takes all rules away. It returns nil when there are none.
 func (t *Table) Remove() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
-	defer conn.CloseLasting() //nolint:errcheck // Nothing is written by closing it.
-	conn.DelTable(&t.table)
-	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("egress rules of table %s cannot be removed: %w", t.table.Name, explain(err))
-	}
-	return nil
+	return t.connected(func(conn *nftables.Conn) error {
+		conn.DelTable(&t.table)
+		if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("egress rules of table %s cannot be removed: %w", t.table.Name, explain(err))
+		}
+		return nil
+	})
 }
 
 // write fills the batch. Chains that are already there stay, and only their

@@ -71,16 +71,8 @@ func (n *node) find(path []string) *node {
 // reach is the node at a path, made where there is none.
 func (n *node) reach(path []string) *node {
 	for i, segment := range path {
-		if n.children == nil {
-			n.children = map[string]*node{}
-		}
-		child, ok := n.children[segment]
-		if !ok {
-			child = &node{}
-			n.children[segment] = child
-		}
-		child.object = child.object || i == 0
-		n = child
+		n = n.child(segment)
+		n.object = n.object || i == 0
 	}
 	return n
 }

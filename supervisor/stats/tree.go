@@ -53,18 +53,23 @@ type node struct {
 func (n *node) add(it item) {
 	place, objects := address(it)
 	for i, segment := range place {
-		if n.children == nil {
-			n.children = map[string]*node{}
-		}
-		child, ok := n.children[segment]
-		if !ok {
-			child = &node{}
-			n.children[segment] = child
-		}
-		child.object = child.object || i < objects
-		n = child
+		n = n.child(segment)
+		n.object = n.object || i < objects
 	}
 	n.items = append(n.items, it)
+}
+
+// child is the node below this one, made where there is none.
+func (n *node) child(segment string) *node {
+	if n.children == nil {
+		n.children = map[string]*node{}
+	}
+	child, ok := n.children[segment]
+	if !ok {
+		child = &node{}
+		n.children[segment] = child
+	}
+	return child
 }
 
 // address is where an item belongs, and how many of the first steps there are

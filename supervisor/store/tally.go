@@ -63,7 +63,7 @@ func (t *transaction) recorded() (tally, error) {
 	if value == nil {
 		return sums, damaged("it has no record of its contents")
 	}
-	return sums, decode(bucketMeta, keyContents, value, &sums)
+	return sums, Decode(bucketMeta, keyContents, value, &sums)
 }
 
 // audit counts and sums all there is, and compares that with what the last
@@ -95,8 +95,9 @@ func (t *transaction) audit() error {
 	return err
 }
 
-// decode reads a value strictly.
-func decode(bucket, key string, value []byte, into any) error {
+// Decode reads a value of a File, or of the state file, strictly: what it does not
+// know of is damage.
+func Decode(bucket, key string, value []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)

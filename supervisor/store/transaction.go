@@ -114,7 +114,7 @@ func (t *transaction) get(name, key string, v any) (found bool, err error) {
 	if value == nil {
 		return false, nil
 	}
-	return true, decode(name, key, value, v)
+	return true, Decode(name, key, value, v)
 }
 
 // each decodes every value of a bucket and hands it on.
@@ -125,7 +125,7 @@ func each[T any](t *transaction, name string, take func(key string, value T)) er
 	}
 	return bucket.ForEach(func(key, data []byte) error {
 		var value T
-		if err := decode(name, string(key), data, &value); err != nil {
+		if err := Decode(name, string(key), data, &value); err != nil {
 			return err
 		}
 		take(string(key), value)
