@@ -3,6 +3,7 @@ package integration
 import (
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,4 +34,14 @@ func driveGuarded(t *testing.T, run *exampleRun, told []string) {
 		a := replied(t, call)
 		assert.Equal(t, http.StatusOK, a.Status, "%s", a)
 	}
+}
+
+// driveDirect kills the process of the stream that listens itself, whose callers
+// wait for the next.
+func driveDirect(t *testing.T, run *exampleRun, told []string) {
+	assert.Equal(t, []string{`{"echo":"through the server"}`, `{"echo":"straight to it"}`}, told)
+	pid := mustStatus(t, run.client, "direct").PID
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	awaitGone(t, pid)
+	assert.JSONEq(t, `{"echo":"again"}`, newCaller(run.own).expect(t, http.StatusOK, http.MethodPost, "/post", "again").Text())
 }

@@ -23,6 +23,9 @@ import (
 // documented is the server that the comments of the examples speak of.
 const documented = "http://127.0.0.1:4195"
 
+// documentedOwn is the address of the one that listens itself.
+const documentedOwn = "127.0.0.1:4196"
+
 // interrupt is what the Ctrl-C key sends to a terminal.
 const interrupt = "\x03"
 
@@ -30,6 +33,7 @@ const interrupt = "\x03"
 // its header says. told is what its curl lines printed, in their order.
 var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []string){
 	"caching":   driveCaching,
+	"direct":    driveDirect,
 	"files":     driveFiles,
 	"guarded":   driveGuarded,
 	"heartbeat": driveHeartbeat,
@@ -48,13 +52,15 @@ type exampleRun struct {
 	temp string
 	// data is its data folder.
 	data string
+	// own is where it has what listens at documentedOwn.
+	own string
 }
 
 // sh runs a line that a reader of the comments would type, and returns what it
 // prints.
 func (r *exampleRun) sh(t *testing.T, line string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(line, documented, r.Base))
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.NewReplacer(documented, r.Base, documentedOwn, r.own).Replace(line))
 	cmd.Env = append(os.Environ(), "TMPDIR="+r.temp, "PATH="+curlPath(t))
 	out, err := cmd.Output()
 	var exit *exec.ExitError
@@ -125,7 +131,8 @@ func TestExamples(t *testing.T) {
 
 // makeRun types `make run` at a terminal. The Makefile's recipe runs as it is,
 // except that the binaries are there already, and that the server is told
-// another port, another data folder and another cgroup than the recipe's.
+// another port, another data folder and another cgroup than the recipe's, and
+// has the examples with another port of their own.
 func makeRun(t *testing.T) (*exampleRun, *terminal) {
 	t.Helper()
 	bin, err := product()
@@ -133,9 +140,10 @@ func makeRun(t *testing.T) (*exampleRun, *terminal) {
 	dir, err := os.MkdirTemp("", "penstock-make-")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
-	run := &exampleRun{client: newClient(""), temp: t.TempDir(), data: filepath.Join(dir, "data")}
-	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" --listen 127.0.0.1:0 --data-dir %s --runner %s --set limits.cgroup_parent=%s\n",
-		bin.Penstock, run.data, bin.Runner, cgroupParent())
+	run := &exampleRun{client: newClient(""), temp: t.TempDir(), data: filepath.Join(dir, "data"), own: freeAddress(t)}
+	examples := run.examples(t, filepath.Join(dir, "examples"))
+	wrapper := fmt.Sprintf("#!/bin/sh\nfor arg do shift; [ \"$arg\" = configs/examples ] && arg=%s; set -- \"$@\" \"$arg\"; done\nexec %s \"$@\" --listen 127.0.0.1:0 --data-dir %s --runner %s --set limits.cgroup_parent=%s\n",
+		examples, bin.Penstock, run.data, bin.Runner, cgroupParent())
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "penstock"), []byte(wrapper), 0o700))
 	cmd := exec.Command("make", "run", "GO=true", "BIN="+dir)
 	cmd.Dir = repo
@@ -146,6 +154,18 @@ func makeRun(t *testing.T) (*exampleRun, *terminal) {
 	}
 	cmd.Env = append(cmd.Env, "TMPDIR="+run.temp)
 	return run, startInTerminal(t, cmd)
+}
+
+// examples are those of the repository in a folder of the test's, with a free port
+// in the place of the one that they name.
+func (r *exampleRun) examples(t *testing.T, dir string) string {
+	t.Helper()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(repo, "configs", "examples"))))
+	path := filepath.Join(dir, "direct.yaml")
+	text := readText(t, path)
+	require.Contains(t, text, "listen: "+documentedOwn)
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(text, documentedOwn, r.own)), 0o600))
+	return dir
 }
 
 // banner is what serve prints once it serves.

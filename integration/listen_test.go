@@ -82,11 +82,19 @@ func TestOwnListener(t *testing.T) {
 // connection of its own, until end is called, which returns how many there were.
 func press(t *testing.T, address string) (end func() int64) {
 	t.Helper()
+	return pressWith(t, newCaller(address))
+}
+
+// pressers is how many sides press from.
+const pressers = 4
+
+// pressWith is press with the connections of a client.
+func pressWith(t *testing.T, c *client) (end func() int64) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var calls sync.WaitGroup
 	var done atomic.Int64
-	c := newCaller(address)
-	for range 4 {
+	for range pressers {
 		calls.Go(func() {
 			for ctx.Err() == nil {
 				a, err := c.ask(t.Context(), request{Method: http.MethodPost, Path: "/post", Body: "x"})
@@ -362,26 +370,4 @@ func TestOwnListenerDetached(t *testing.T) {
 	assert.Positive(t, end())
 	assert.Equal(t, "b:x", newCaller(runs).expect(t, 200, "POST", "/post", "x").Text())
 	assert.Equal(t, "a:x", newCaller(sleeps).expect(t, 200, "POST", "/post", "x").Text())
-}
-
-// TestOwnListenerOfAKeptSocket: a runner that does not give its socket back to
-// the next supervisor leaves a stream that a connection wakes all the same.
-func TestOwnListenerOfAKeptSocket(t *testing.T) {
-	t.Parallel()
-	r := newRestartable(t)
-	r.start(t)
-	address := freeAddress(t)
-	r.expect(t, 200, "POST", "/streams/a", strings.Replace(listening("a", address), "runtime: {", "runtime: {idle_timeout: 3s, ", 1))
-	pid := mustStatus(t, r.client, "a").PID
-	r.kill9(t)
-	asked, err := filepath.Glob(filepath.Join(r.DataDir, "run", "*", "http.sock"))
-	require.NoError(t, err)
-	require.Len(t, asked, 1)
-	require.NoError(t, os.Remove(asked[0]))
-	r.start(t)
-	require.Equal(t, pid, mustStatus(t, r.client, "a").PID)
-	assert.Contains(t, r.expect(t, 200, "GET", "/streams/a/status", "").Text(), `"open":false`)
-	awaitState(t, r.client, "a", "idle")
-	assert.Equal(t, "a:x", newCaller(address).expect(t, 200, "POST", "/post", "x").Text())
-	awaitState(t, r.client, "a", "running")
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // TestStrictHardened: the config for hosts of strangers serves the examples, as
-// they are, and closes what it says it closes.
+// they are, once the operator allows the address of one, and closes what it says it closes.
 func TestStrictHardened(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -20,6 +20,7 @@ func TestStrictHardened(t *testing.T) {
 	service, calls := n.serve("127.0.0.1:0", "a service of the host")
 	private, privateCalls := n.serve("192.168.7.7:0", "a service of the network around it")
 	p := startPenstockIn(t, withEnv{n, someEnv},
+		"--set", "http.stream_listen=['"+documentedOwn+"']",
 		"--config", filepath.Join(repo, "configs", "hardened.yaml"), "-r", filepath.Join(repo, "configs", "resources", "*.yaml"),
 		filepath.Join(repo, "configs", "examples"))
 	list, err := listStreams(t.Context(), p.client)

@@ -23,6 +23,9 @@ const (
 	// quietTime bounds the wait for the calls that are under way before the
 	// stream is stopped, which answers the rest as far as it can.
 	quietTime = time.Second
+	// partTime is how long a connection on which something was asked within the
+	// last so much is kept for one more call, whose answer says that it is the last.
+	partTime = 250 * time.Millisecond
 	// lastWords bounds the wait for answers that the stopped stream has given to
 	// be sent.
 	lastWords = 250 * time.Millisecond
@@ -139,9 +142,15 @@ func (o *ownListener) leave(patience time.Duration) {
 	}
 	// Every connection that was accepted is counted after this.
 	<-served
-	server.SetKeepAlivesEnabled(false)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	o.calls.part(partTime)
+	parted, stop := context.WithTimeout(ctx, partTime)
+	defer stop()
+	o.calls.await(parted)
+	// Those that are kept still are closed, and in the middle of a request if one
+	// has just come: what a client that had nothing to ask has to reckon with.
+	server.SetKeepAlivesEnabled(false)
 	o.calls.await(ctx)
 }
 

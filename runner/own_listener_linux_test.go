@@ -1,7 +1,9 @@
 package runner
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -107,6 +109,47 @@ func TestOwnListenerServesOnceItRuns(t *testing.T) {
 	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err, "the socket is the supervisor's still")
 	assert.NoError(t, conn.Close())
+}
+
+// TestOwnListenerPartsWithKeptConnections: a client that calls on and on over one
+// connection is told with its last answer that it is the last.
+func TestOwnListenerPartsWithKeptConnections(t *testing.T) {
+	ctx := t.Context()
+	p := start(t)
+	prepared := p.prepare(t, slowEcho)
+	fd, address := ownSocket(t)
+	require.NoError(t, give(t, prepared.HTTPSocket, fd))
+	require.NoError(t, p.Run(ctx))
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	answers := bufio.NewReader(conn)
+	ask := func() (last bool) {
+		_, err := io.WriteString(conn, "POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1")
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err, "a request that was sent on a connection which was to be kept")
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		return resp.Close
+	}
+	require.False(t, ask())
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := p.Stop(ctx, 10*time.Second)
+		stopped <- err
+	}()
+	for !ask() {
+		// It is idle for most of the time, as it is with a client that has other
+		// things to do as well.
+		time.Sleep(20 * time.Millisecond)
+	}
+	_, err = answers.ReadByte()
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, <-stopped)
 }
 
 // TestSocketIsTheSupervisors: nobody else is lent it.

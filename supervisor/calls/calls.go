@@ -125,7 +125,10 @@ func Open(path string, cfg Config, streams Streams, observer Observer, log *zap.
 		return nil, err
 	}
 	c.commits = committer{file: c.file, turn: make(chan struct{}, 1)}
-	if err := c.load(); err != nil {
+	if err = c.load(); err == nil {
+		err = c.compact()
+	}
+	if err != nil {
 		_ = c.file.Shut()
 		return nil, err
 	}

@@ -1,8 +1,13 @@
 package calls
 
 import (
+	"errors"
 	"fmt"
 	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/supervisor/store"
 )
 
 // The bounds of how often is looked for what has become too old.
@@ -57,4 +62,19 @@ func (c *Calls) sweepOnce(now time.Time) {
 	for e, reason := range why {
 		c.giveUp([]*entry{e}, reason)
 	}
+}
+
+// compact gives back what calls have taken that are over. That it cannot be done
+// is no reason not to start.
+func (c *Calls) compact() error {
+	freed, err := c.file.Compact()
+	switch {
+	case errors.Is(err, store.ErrUnwritable):
+		return err
+	case err != nil:
+		c.log.Warn("the file of calls stays as large as it is", zap.Error(err))
+	case freed > 0:
+		c.log.Info("made the file of calls smaller", zap.Int64("bytes_freed", freed))
+	}
+	return nil
 }

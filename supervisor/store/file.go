@@ -86,21 +86,12 @@ func lock(file *os.File) error {
 // createWhole makes a new file under another name, and gives it its own one
 // only when it is on the disk. It never replaces a file: fs.ErrExist.
 func createWhole(path string, fill func(db *bolt.DB, path string) error) (err error) {
-	limit, err := fileSizeLimit()
-	if err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+unfinished+"*")
+	db, file, err := openNew(path)
 	if err != nil {
 		return err
 	}
 	name := file.Name()
 	defer func() { err = errors.Join(err, removeIfThere(name)) }()
-	db, err := openDB(name, limit, file)
-	if err != nil {
-		_ = file.Close()
-		return err
-	}
 	if err := errors.Join(fill(db, name), db.Close()); err != nil {
 		return err
 	}
@@ -113,6 +104,25 @@ func createWhole(path string, fill func(db *bolt.DB, path string) error) (err er
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// openNew makes an empty file beside the path, which is locked. The library
+// closes it.
+func openNew(path string) (*bolt.DB, *os.File, error) {
+	limit, err := fileSizeLimit()
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+unfinished+"*")
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := openDB(file.Name(), limit, file)
+	if err != nil {
+		_ = file.Close()
+		return nil, nil, errors.Join(err, removeIfThere(file.Name()))
+	}
+	return db, file, nil
 }
 
 // syncDir makes the names in a folder durable.

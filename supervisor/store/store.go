@@ -50,6 +50,10 @@ func open(path string, steps []migration) (*Store, error) {
 		return nil, explain(path, err)
 	}
 	removeUnfinished(path)
+	// One that cannot be made smaller is as good as it was.
+	if db, _, err = compacted(db, path, worthCompacting); db == nil {
+		return nil, explain(path, err)
+	}
 	return &Store{path: path, db: db, turn: make(chan struct{}, 1)}, nil
 }
 
