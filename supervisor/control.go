@@ -204,7 +204,7 @@ func (s *stream) setLogLevel(ctx context.Context, level string) error {
 		ctx, cancel := context.WithTimeout(ctx, s.sup.cfg.Timeouts.RPC)
 		defer cancel()
 		if err := s.current.proc.SetLogLevel(ctx, level); err != nil {
-			return fmt.Errorf("%w: the level is kept for the next runner of stream %q, but this one does not take it: %w", ErrUnavailable, s.id, err)
+			return fmt.Errorf("%w: the level is kept for the next runner of stream %q, but this one does not take it: %w", ErrUnavailable, publicID(s.id), err)
 		}
 		return nil
 	})

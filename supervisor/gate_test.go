@@ -122,6 +122,82 @@ func TestGateGivesUp(t *testing.T) {
 	assert.NoError(t, entered(t, stays))
 }
 
+// The limit is that of each runner, and a caller who waits enters once there is
+// another.
+func TestGateIsShared(t *testing.T) {
+	g := gateOf(2, 10)
+	g.share(2)
+	for range 4 {
+		require.NoError(t, g.enter(t.Context(), nil))
+	}
+	first, second := queued(t.Context(), t, g, nil), queued(t.Context(), t, g, nil)
+	assertLoad(t, g, 4, 2)
+	g.share(3)
+	require.NoError(t, entered(t, first))
+	require.NoError(t, entered(t, second))
+	assertLoad(t, g, 6, 0)
+	// With fewer runners those who are in leave first.
+	g.share(1)
+	third := queued(t.Context(), t, g, nil)
+	for range 4 {
+		g.leave()
+		assert.Empty(t, third)
+	}
+	g.leave()
+	require.NoError(t, entered(t, third))
+	assertLoad(t, g, 2, 0)
+	// A limit that changes is that of as many, and while none runs that of one.
+	g.share(3)
+	g.set(options.HTTP{MaxInFlight: 1})
+	require.NoError(t, g.enter(t.Context(), nil))
+	require.ErrorIs(t, g.enter(t.Context(), nil), ErrBusy)
+	g.share(0)
+	for range 3 {
+		g.leave()
+	}
+	require.NoError(t, g.enter(t.Context(), nil))
+	require.ErrorIs(t, g.enter(t.Context(), nil), ErrBusy)
+	// Without a limit there is none, however many there are.
+	g.set(options.HTTP{})
+	g.share(2)
+	for range 100 {
+		require.NoError(t, g.enter(t.Context(), nil))
+	}
+}
+
+// Who watches is told of every call above the number, those who wait included,
+// and nobody waits for who watches.
+func TestGateIsWatched(t *testing.T) {
+	g := gateOf(2, 10)
+	crowded := make(chan struct{}, 1)
+	told := func() bool {
+		select {
+		case <-crowded:
+			return true
+		default:
+			return false
+		}
+	}
+	g.watch(2, crowded)
+	for range 2 {
+		require.NoError(t, g.enter(t.Context(), nil))
+	}
+	assert.False(t, told(), "not above it")
+	queued(t.Context(), t, g, nil)
+	assert.True(t, told(), "one waits")
+	queued(t.Context(), t, g, nil)
+	queued(t.Context(), t, g, nil)
+	assert.True(t, told())
+	assert.False(t, told(), "once, as long as nobody has looked")
+	g.watch(5, crowded)
+	assert.False(t, told())
+	g.watch(4, crowded)
+	assert.True(t, told(), "there are more already")
+	g.watch(0, nil)
+	queued(t.Context(), t, g, nil)
+	assert.False(t, told(), "nobody watches any more")
+}
+
 // One that gives up at the very moment of its turn either has it, or has left it
 // to the next.
 func TestGateGivesUpAtItsTurn(t *testing.T) {

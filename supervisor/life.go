@@ -244,7 +244,7 @@ func (s *stream) scheduleRestart() {
 	var wait time.Duration
 	if s.failures > 0 {
 		if s.delays == nil {
-			s.delays = s.newDelays()
+			s.delays = s.sup.newDelays(s.spec.options.Restart.Backoff)
 		}
 		wait = s.delays.NextBackOff()
 	}
@@ -263,8 +263,8 @@ func (s *stream) giveUp(why string) {
 
 // newDelays are the waits between attempts, by the stream's own figures where
 // it has any.
-func (s *stream) newDelays() *backoff.ExponentialBackOff {
-	own, initial, limit := s.spec.options.Restart.Backoff, s.sup.cfg.Restart.Initial, s.sup.cfg.Restart.Max
+func (s *Supervisor) newDelays(own options.Backoff) *backoff.ExponentialBackOff {
+	initial, limit := s.cfg.Restart.Initial, s.cfg.Restart.Max
 	// Where only one is its own, the other gives way.
 	if own.Max > 0 {
 		limit = own.Max

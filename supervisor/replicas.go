@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,8 @@ type replicas struct {
 	crowded chan struct{}
 	asked   chan chan struct{}
 
-	// mu is held by whoever changes list, the replicas by their numbers.
+	// mu is held by whoever changes list, the replicas by their numbers, or counts
+	// those that take calls.
 	mu   sync.Mutex
 	list atomic.Pointer[[]*stream]
 	// news is closed when one of them shows something new.
@@ -103,6 +105,8 @@ func (s *stream) told(v *view) {
 
 // tell counts the runners that take calls, and wakes who waits for one.
 func (r *replicas) tell() {
+	// Of two at once, the one that counts last has the gate know.
+	r.mu.Lock()
 	running := 0
 	for _, st := range append([]*stream{r.of}, r.all()...) {
 		if v := st.seen.Load(); v != nil && v.serves() {
@@ -110,6 +114,7 @@ func (r *replicas) tell() {
 		}
 	}
 	r.of.gate.share(running)
+	r.mu.Unlock()
 	fresh := make(chan struct{})
 	close(*r.news.Swap(&fresh))
 }
@@ -217,16 +222,20 @@ func (r *replicas) reconcile(v *view) (again time.Duration) {
 	if v.paused || v.state == StateIdle {
 		next.runners = 0
 	}
+	err := errors.Join(failures...)
+	if err != nil {
+		// One line, as every reason is.
+		next.failure = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	// It is read from now on.
 	r.aim.Store(next)
-	if len(failures) == 0 {
+	if err == nil {
 		r.delays = nil
 		return again
 	}
-	err := errors.Join(failures...)
-	next.failure = err.Error()
-	r.of.log.Warn("the stream has not the replicas that it is to have", zap.Int("runners", want), zap.Error(err))
+	r.of.log.Warn("the stream has not the replicas that it is to have", zap.Int("runners", want), zap.String("error", next.failure))
 	if r.delays == nil {
-		r.delays = r.of.newDelays()
+		r.delays = r.of.sup.newDelays(v.spec.options.Restart.Backoff)
 	}
 	if wait := max(r.delays.NextBackOff(), time.Millisecond); again == 0 || wait < again {
 		again = wait

@@ -25,6 +25,7 @@ func FuzzParse(f *testing.F) {
 		"restart: {backoff: {initial: 5, max: -1s}, backoff: 1, ${A}: ${B}}", "? [a]\n: b\n", "restart: &x {backoff: *x}", "- 1",
 		"limits: {memory: 1GiB, swap: 1MB, cpu: 0.5, cpu_weight: 1, pids: 64, nofile: 64, disk: 1MiB, io: {read_bps: 4096, write_bps: 1e, read_iops: 1, write_iops: 9}}",
 		"limits: {swap: 1, cpu: .nan, io: 1, memory: -0.0}", "env: {A: b, 1: 2, GOGC: \"\\0\"}", "sandbox: {read: [/srv/in/x, /, a], write: [/srv/out, [b]]}",
+		"replicas: 3", "replicas: {min: 1, max: 4, in_flight: 2, cooldown: 1s}, http: {max_in_flight: 2}", "replicas: {min: 0, max: [2]}, http: {listen: '127.0.0.1:80'}",
 	} {
 		f.Add([]byte(text))
 	}
@@ -42,6 +43,7 @@ func FuzzParse(f *testing.F) {
 			checkRestart(t, got.Restart)
 			checkLimits(t, got.Limits, by.Ceiling)
 			checkSandbox(t, got, by)
+			checkReplicas(t, got)
 		}
 	})
 }
@@ -55,6 +57,21 @@ func checkLints(t *testing.T, lints []options.Lint) {
 		if i > 0 && lints[i-1].Line > l.Line {
 			t.Fatalf("not in the order of the text: %v", lints)
 		}
+	}
+}
+
+// checkReplicas holds what the supervisor divides by and waits for.
+func checkReplicas(t *testing.T, o options.Options) {
+	t.Helper()
+	r := o.Replicas
+	if r == (options.Replicas{}) {
+		return
+	}
+	if r.Min < 1 || r.Max < r.Min || r.Max > 64 {
+		t.Fatalf("replicas from %d to %d", r.Min, r.Max)
+	}
+	if r.Scales() != (r.InFlight > 0) || r.Scales() != (r.Cooldown >= 100*time.Millisecond) || r.Scales() && o.HTTP.Listen != "" {
+		t.Fatalf("replicas %+v", r)
 	}
 }
 

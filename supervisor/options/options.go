@@ -102,16 +102,17 @@ func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 		return options, nil
 	}
 	var d decoder
+	var replicas *yaml.Node
 	d.object(block, "runtime", []field{
 		{"restart", func(n *yaml.Node) { d.restart(n, &options.Restart) }},
 		{"limits", func(n *yaml.Node) { d.limits(n, &options.Limits, allowed.Ceiling) }},
 		{"env", func(n *yaml.Node) { options.Env = d.env(n) }},
 		{"sandbox", func(n *yaml.Node) { d.sandbox(n, &options.Sandbox, allowed) }},
 		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP, allowed) }},
-		{"replicas", func(n *yaml.Node) { d.replicas(n, &options.Replicas) }},
+		{"replicas", func(n *yaml.Node) { replicas = n; d.replicas(n, &options.Replicas) }},
 		{"idle_timeout", func(n *yaml.Node) { options.IdleTimeout = d.duration(n, "idle_timeout", minIdle, maxIdle) }},
 	})
-	d.settleReplicas(block, &options)
+	d.settleReplicas(replicas, &options)
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

@@ -78,14 +78,15 @@ func (d *decoder) least(n *yaml.Node) int {
 	return d.integer(n, "min", 1, maxReplicas)
 }
 
-// settleReplicas fills in what was not said, once all was read.
-func (d *decoder) settleReplicas(block *yaml.Node, o *Options) {
+// settleReplicas fills in what was not said, once all was read. The node is that
+// of the replicas.
+func (d *decoder) settleReplicas(n *yaml.Node, o *Options) {
 	r := &o.Replicas
 	if !r.Scales() {
 		return
 	}
 	if o.HTTP.Listen != "" {
-		d.lint(block, "fields replicas and http.listen: calls on the stream's own listener do not pass the server, which would count them: write replicas as a number, or leave listen out")
+		d.lint(n, "fields replicas and http.listen: calls on the stream's own listener do not pass the server, which would count them: write replicas as a number, or leave listen out")
 	}
 	if r.InFlight == 0 {
 		r.InFlight = usualInFlight
