@@ -366,3 +366,94 @@ func TestRevReady(t *testing.T) {
 		assert.True(t, strings.HasPrefix(what, "200"), what)
 	}
 }
+
+// Own listeners of a stream with replicas under strict.
+func TestRevStrictListen(t *testing.T) {
+	p, n := startStrict(t, "--set", "http.stream_listen=['127.0.0.1:1024-65535']")
+	a := p.call(t, "POST", "/streams/a", several("a", "2, http: {listen: '127.0.0.1:18080'}"))
+	t.Log(a.Status, a.Text())
+	now := replicasNow(t, p.client, "a")
+	require.NotNil(t, now)
+	assert.Equal(t, 2, now.Running, "%+v", now)
+	c := newClientIn(n, "http://127.0.0.1:18080")
+	for range 6 {
+		c.expect(t, 200, "POST", "/post", "x")
+	}
+	p.expect(t, 200, "PUT", "/streams/a", several("b", "3, http: {listen: '127.0.0.1:18081'}"))
+	awaitReplicas(t, p.client, "a", 3)
+}
+
+// What a replica keeps in its folder outlives a pause, and a runner that does not
+// take a log level.
+func TestRevFolderIsKept(t *testing.T) {
+	for _, what := range []string{"pause", "log level", "idle"} {
+		t.Run(what, func(t *testing.T) {
+			r := newRestartable(t)
+			r.start(t, "--set", "timeouts.stop=2s", "--set", "timeouts.shutdown=2s")
+			more := ""
+			if what == "idle" {
+				more = ", idle_timeout: 1s"
+			}
+			r.expect(t, 200, "POST", "/streams/a", several("a", "2"+more))
+			kept := filepath.Join(r.DataDir, "streams", "a@2", "data", "buffer.db")
+			first := filepath.Join(r.DataDir, "streams", "a", "data", "buffer.db")
+			for _, f := range []string{first, kept} {
+				require.NoError(t, os.WriteFile(f, []byte("messages"), 0o600))
+			}
+			switch what {
+			case "pause":
+				r.expect(t, 200, "POST", "/streams/a/pause", "")
+				r.expect(t, 200, "POST", "/streams/a/resume", "")
+			case "idle":
+				awaitState(t, r.client, "a", "idle")
+				r.expect(t, 200, "POST", "/a/post", "x")
+			default:
+				pid := replicasNow(t, r.client, "a").Runners[1].PID
+				require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+				a := r.call(t, "PUT", "/streams/a/log-level", `{"level": "debug"}`)
+				t.Log(a.Status, a.Text())
+				_ = syscall.Kill(pid, syscall.SIGCONT)
+			}
+			awaitReplicas(t, r.client, "a", 2)
+			assert.FileExists(t, first)
+			assert.FileExists(t, kept)
+		})
+	}
+}
+
+// While a runner that has to go takes its time, others are made.
+func TestRevScaleUpWhileLeaving(t *testing.T) {
+	p := startPenstock(t, "--set", "timeouts.stop=12s", "--set", "timeouts.shutdown=2s")
+	slow := strings.Replace(echo("a"), "{processors: [", `{threads: 8, processors: [{sleep: {duration: "${! metadata(\"For\").or(\"1s\") }"}}, `, 1)
+	slow = strings.Replace(slow, "path: /post", "path: /post, timeout: 30s", 1)
+	p.expect(t, 200, "POST", "/streams/a", "runtime: {replicas: {min: 1, max: 4, in_flight: 1, cooldown: 300ms}}\n"+slow)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ask := func(forTime string) {
+		wg.Go(func() {
+			_, _ = p.ask(context.Background(), request{Method: "POST", Path: "/a/post", Body: "x", Header: map[string]string{"For": forTime}})
+		})
+	}
+	ask("1s")
+	ask("1s")
+	awaitReplicas(t, p.client, "a", 2)
+	// On the second, as the first gets the next.
+	pid := replicasNow(t, p.client, "a").Runners[1].PID
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	await(t, changeTimeout, "it to be leaving", func() error {
+		if n := len(replicasNow(t, p.client, "a").Runners); n != 1 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	began := time.Now()
+	for range 4 {
+		ask("4s")
+	}
+	for time.Since(began) < 14*time.Second && len(replicasNow(t, p.client, "a").Runners) == 1 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Log("more were made after", time.Since(began))
+	assert.Less(t, time.Since(began), 3*time.Second)
+}
