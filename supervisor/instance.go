@@ -139,7 +139,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if err := s.claimSocket(ctx, publicID(id), sp.options.HTTP.Listen); err != nil {
 		return nil, err
 	}
-	runner, prepared, err := s.startPrepared(ctx, req, sp.options, limits)
+	runner, prepared, err := s.startPrepared(ctx, id, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
@@ -221,7 +221,7 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts op
 // startPrepared takes or starts a runner, in its confinement, and calls Prepare on
 // it. On an error there is no runner left: one that has seen a config is never
 // another's.
-func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*started, rpc.Prepared, error) {
+func (s *Supervisor) startPrepared(ctx context.Context, id string, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*started, rpc.Prepared, error) {
 	// Until what an earlier supervisor left has ended: two runners of a stream
 	// would take each other's input.
 	select {
@@ -230,7 +230,7 @@ func (s *Supervisor) startPrepared(ctx context.Context, req rpc.PrepareRequest, 
 		return nil, rpc.Prepared{}, ctx.Err()
 	}
 	defer s.pool.begin()()
-	runner, err := s.startRunner(ctx, req.StreamID, opts, limits)
+	runner, err := s.startRunner(ctx, id, opts, limits)
 	if err != nil {
 		return nil, rpc.Prepared{}, err
 	}

@@ -210,7 +210,7 @@ func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
 	req.LogDir = ""
-	runner, _, err := s.startPrepared(ctx, req, defaults, s.confiner.of(options.Limits{}))
+	runner, _, err := s.startPrepared(ctx, "", req, defaults, s.confiner.of(options.Limits{}))
 	if err != nil {
 		return explain(err, nil, func(id string) *document.Document { return candidate[id].doc })
 	}
