@@ -170,6 +170,16 @@ func (s *Supervisor) admitAll(members []*member, absent []*stream) error {
 	for _, st := range s.family(absent...) {
 		leaving = append(leaving, st.id)
 	}
+	for _, m := range members {
+		if m.stream == nil {
+			continue
+		}
+		for _, replica := range m.stream.replicas.all() {
+			if replicaNumber(replica.id) > m.spec.options.Replicas.Max {
+				leaving = append(leaving, replica.id)
+			}
+		}
+	}
 	return c.rooms.admit(wanted, further, leaving...)
 }
 

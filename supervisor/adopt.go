@@ -181,7 +181,7 @@ func (s *stream) recall(sp spec, rec store.Stream, run store.Runner) {
 		s.recallOutcome(rec.Outcome)
 	case run.PID != 0:
 		s.adopt(run)
-	case run.Idle && run.Revision == rec.Revision && run.Prefix == s.sup.cfg.PrefixStreamEndpoints && sp.options.IdleTimeout > 0:
+	case run.Idle && run.Revision == rec.Revision && run.Prefix == s.sup.cfg.PrefixStreamEndpoints && (sp.options.IdleTimeout > 0 || s.of != nil):
 		s.recallIdle(run)
 	case run.GaveUp && run.Revision == rec.Revision:
 		s.reason = "it failed under an earlier supervisor"

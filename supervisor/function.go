@@ -34,10 +34,10 @@ func (s *Supervisor) Endpoints() []Endpoint {
 	var out []Endpoint
 	for _, st := range s.existing() {
 		v := st.seen.Load()
-		if !v.active() && v.state != StateIdle {
+		if !st.active(v) && v.state != StateIdle {
 			continue
 		}
-		for _, path := range v.paths() {
+		for _, path := range st.paths(v) {
 			out = append(out, Endpoint{Path: path, Stream: st.id})
 		}
 	}
@@ -59,7 +59,7 @@ func (s *Supervisor) Owner(path string) (string, error) {
 	var started time.Time
 	for _, st := range s.existing() {
 		v := st.seen.Load()
-		if !slices.ContainsFunc(v.paths(), func(p string) bool { return serves(p, r) }) {
+		if !slices.ContainsFunc(st.paths(v), func(p string) bool { return serves(p, r) }) {
 			continue
 		}
 		begun := v.since
@@ -175,7 +175,6 @@ func (s *Supervisor) Function(ctx context.Context, id string, call Call) (Functi
 		}
 		return Function{}, err
 	}
-	inst.load.Add(1)
 	return inst.function(own, func() {
 		inst.load.Add(-1)
 		if entered {
@@ -226,7 +225,7 @@ func (s *Supervisor) taker(ctx context.Context, late <-chan time.Time, st *strea
 		case v.state == StateIdle:
 			st.wake()
 		case !v.switching:
-			if !v.comesBack() {
+			if !st.comesBack(v) {
 				return nil, false, fmt.Errorf("%w: stream %q does not run: %s", ErrUnavailable, st.id, v.whyDown())
 			}
 			patience = impatient

@@ -93,6 +93,10 @@ func (s *stream) secureSocket() {
 // bindIdle has a stream that is about to be idle have its own listener, which
 // an adopted runner may have kept for itself.
 func (s *stream) bindIdle() {
+	if s.of != nil {
+		// It has none of its own.
+		return
+	}
 	if err := s.sup.bindSocket(s.id, s.spec.options.HTTP.Listen); err != nil {
 		s.reason += "; " + err.Error()
 		s.log.Warn("callers of the stream's own listener do not wake it before it is called otherwise", zap.Error(err))

@@ -45,6 +45,9 @@ type instance struct {
 	// also those which may be cut short.
 	traffic traffic
 	load    atomic.Int64
+	// leaving says that it is chosen for no call any more. The replicas' mu guards
+	// it.
+	leaving bool
 	// startedAt is when it was ready to run.
 	startedAt time.Time
 	// generation is that of the resources it was built with.

@@ -48,7 +48,13 @@ func (v *view) listens() string {
 }
 
 // settleSocket closes the sockets that the stream has no use for as it is now.
-func (s *stream) settleSocket() { s.sup.sockets.retain(s.id, s.listens()) }
+func (s *stream) settleSocket() {
+	if s.of != nil {
+		s.of.replicas.settleSocket()
+		return
+	}
+	s.sup.sockets.retain(s.id, s.listens())
+}
 
 // closeSocket closes the socket of a stream that has ended by itself, unless it
 // has replicas that listen as well.
@@ -220,6 +226,9 @@ func (s *Supervisor) askBack(ctx context.Context, st *stream, inst *instance, ad
 		return err
 	}
 	// It may have been paused or changed meanwhile, and has closed what it had.
+	if st.of != nil {
+		st = st.of
+	}
 	s.sockets.retain(st.id, st.seen.Load().listens())
 	return nil
 }

@@ -1,6 +1,9 @@
 package supervisor
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // numbered says of which replica an error is.
 func numbered(number int, err error) error {
@@ -17,19 +20,53 @@ func (s *stream) choose(v *view, method string) (inst *instance, entered bool) {
 	// What only reads may still collect from a runner that makes way, but keeps
 	// none from being given back.
 	reading := Reads(method) && v.spec.options.IdleTimeout == 0
-	free := s.runners(v)
+	if len(s.replicas.all()) == 0 {
+		switch {
+		case !v.serves():
+			return nil, false
+		case reading:
+		case !v.current.traffic.enter():
+			return nil, false
+		}
+		v.current.load.Add(1)
+		return v.current, !reading
+	}
+	// The next call sees what this one has taken.
+	s.replicas.mu.Lock()
+	defer s.replicas.mu.Unlock()
+	free := slices.DeleteFunc(s.runners(v), func(i *instance) bool { return i.leaving })
 	for len(free) > 0 {
 		at := s.leastBusy(free)
 		inst := free[at]
-		if reading {
-			return inst, false
+		if reading || inst.traffic.enter() {
+			inst.load.Add(1)
+			return inst, !reading
 		}
-		if inst.traffic.enter() {
-			return inst, true
-		}
-		free = append(free[:at], free[at+1:]...)
+		free = slices.Delete(free, at, at+1)
 	}
 	return nil, false
+}
+
+// takeIn has a replica get calls again that was to get no more.
+func (r *replicas) takeIn(replica *stream) {
+	r.mu.Lock()
+	v := replica.seen.Load()
+	changed := v.current != nil && v.current.leaving
+	if changed {
+		v.current.leaving = false
+	}
+	r.mu.Unlock()
+	if changed {
+		r.tell()
+	}
+}
+
+// settleSocket closes the sockets that the stream has no use for as it is now:
+// one of its replicas may have made another.
+func (r *replicas) settleSocket() {
+	if v := r.of.seen.Load(); v != nil {
+		r.of.sup.sockets.retain(r.of.id, v.listens())
+	}
 }
 
 // runners are those of the stream and of its replicas that can be called.
@@ -56,7 +93,8 @@ func (s *stream) leastBusy(among []*instance) int {
 	if len(among) == 1 {
 		return 0
 	}
-	first := int(s.replicas.turn.Add(1))
+	s.replicas.turn++
+	first := s.replicas.turn
 	best := first % len(among)
 	for i := range among {
 		at := (first + i) % len(among)
@@ -65,6 +103,31 @@ func (s *stream) leastBusy(among []*instance) int {
 		}
 	}
 	return best
+}
+
+// paths are those at which the stream can be reached, by v or by a replica.
+func (s *stream) paths(v *view) []string {
+	if paths := v.paths(); len(paths) > 0 {
+		return paths
+	}
+	for _, replica := range s.replicas.all() {
+		if rv := replica.seen.Load(); rv != nil && rv.serves() && !v.paused {
+			return rv.current.endpoints
+		}
+	}
+	return nil
+}
+
+// comesBack says that the stream, or a replica, has no runner now and may have
+// one soon.
+func (s *stream) comesBack(v *view) bool {
+	if v.comesBack() {
+		return true
+	}
+	return !v.paused && slices.ContainsFunc(s.replicas.all(), func(replica *stream) bool {
+		rv := replica.seen.Load()
+		return rv != nil && (rv.switching || rv.comesBack())
+	})
 }
 
 // active says that the stream can be called, by v or by a replica.

@@ -2,47 +2,52 @@ package supervisor
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 
 	"penstock/supervisor/options"
-	"penstock/supervisor/store"
 )
 
 // replicas keeps as many replicas of a stream as its config asks for, with what
 // the stream itself runs. It is a goroutine beside the stream's actor, which
-// only looks at what that shows: a stream does not wait for its replicas.
+// only looks at what that shows, and one for each replica: a stream does not
+// wait for its replicas, nor these for each other.
 type replicas struct {
 	of *stream
 	// begin starts the goroutine once there is something to do.
 	begin sync.Once
 	begun atomic.Bool
-	// crowded is told of more calls than there are replicas for, and asked are
-	// those who wait until all is as it is to be.
+	// crowded is told of more calls than there are replicas for, asked are those
+	// who wait until all is as it is to be, and tried is told when a replica has
+	// done something for that.
 	crowded chan struct{}
 	asked   chan chan struct{}
+	tried   chan struct{}
 
-	// mu is held by whoever changes list, the replicas by their numbers, or counts
-	// those that take calls.
+	// mu is held by whoever changes list, the replicas by their numbers, counts
+	// those that take calls, or chooses one of them.
 	mu   sync.Mutex
 	list atomic.Pointer[[]*stream]
 	// news is closed when one of them shows something new.
 	news atomic.Pointer[chan struct{}]
 	// turn is whose turn it is among those with equally many calls.
-	turn atomic.Uint32
+	turn int
 	// aim is what the status shows.
 	aim atomic.Pointer[aim]
 
+	// rolling is held by the replica that is being changed, one after the other.
+	// making is held by those that are being made.
+	rolling, making chan struct{}
+
 	// ---- the goroutine's own ----
-	scale  scale
-	delays *backoff.ExponentialBackOff
+	scale   scale
+	keepers map[int]*keeper
 }
 
 // aim is what is being striven for.
@@ -55,7 +60,10 @@ type aim struct {
 }
 
 func newReplicas(of *stream) *replicas {
-	r := &replicas{of: of, crowded: make(chan struct{}, 1), asked: make(chan chan struct{})}
+	r := &replicas{
+		of: of, crowded: make(chan struct{}, 1), asked: make(chan chan struct{}), tried: make(chan struct{}, 1),
+		rolling: make(chan struct{}, 1), keepers: map[int]*keeper{},
+	}
 	news := make(chan struct{})
 	r.news.Store(&news)
 	r.list.Store(&[]*stream{})
@@ -109,7 +117,7 @@ func (r *replicas) tell() {
 	r.mu.Lock()
 	running := 0
 	for _, st := range append([]*stream{r.of}, r.all()...) {
-		if v := st.seen.Load(); v != nil && v.serves() {
+		if v := st.seen.Load(); v != nil && v.serves() && !v.switching && !v.current.leaving {
 			running++
 		}
 	}
@@ -121,6 +129,7 @@ func (r *replicas) tell() {
 
 func (r *replicas) start() {
 	r.begin.Do(func() {
+		r.making = make(chan struct{}, r.of.sup.cfg.Concurrency)
 		r.begun.Store(true)
 		r.of.sup.watchers.Go(r.run)
 	})
@@ -157,25 +166,30 @@ func (r *replicas) run() {
 	}
 	var asked []chan struct{}
 	for r.of.life.Err() == nil {
+		news := *r.news.Load()
 		v := r.of.seen.Load()
 		if v == nil {
 			return
 		}
 		var again <-chan time.Time
-		if wait := r.reconcile(v); wait > 0 {
+		if wait := r.direct(v); wait > 0 {
 			again = time.After(wait)
 		}
-		if r.of.seen.Load() == v {
+		r.show(v)
+		if len(asked) > 0 && r.of.seen.Load() == v && r.allTried() {
 			for _, done := range asked {
 				close(done)
 			}
 			asked = nil
 		}
+		r.closeUnused(v)
 		select {
 		case <-r.of.life.Done():
 		case <-r.of.gone:
 			return
 		case <-v.superseded:
+		case <-news:
+		case <-r.tried:
 		case <-r.crowded:
 		case <-again:
 		case done := <-r.asked:
@@ -184,82 +198,102 @@ func (r *replicas) run() {
 	}
 }
 
-// reconcile makes the replicas what they are to be with the stream as v shows
-// it. It returns after what time it wants to be called again, 0 for never.
-func (r *replicas) reconcile(v *view) (again time.Duration) {
-	want, again := r.wanted(v, time.Now())
-	if want < 0 {
-		return again
-	}
-	var failures []error
-	fail := func(err error) {
-		if err != nil && r.of.life.Err() == nil {
-			failures = append(failures, err)
-		}
-	}
-	var extra []*stream
-	missing := map[int]bool{}
-	for number := 2; number <= want; number++ {
-		missing[number] = true
-	}
-	var stay []*stream
-	for _, replica := range r.all() {
-		number := replicaNumber(replica.id)
-		if number > want {
-			extra = append(extra, replica)
-			continue
-		}
-		delete(missing, number)
-		stay = append(stay, replica)
-	}
-	fail(r.end(extra))
-	fail(r.make(missing, v))
-	// One after the other, so that the others go on.
-	for _, replica := range stay {
-		fail(r.conform(replica, v))
-	}
-	next := &aim{runners: want}
-	if v.paused || v.state == StateIdle {
-		next.runners = 0
-	}
-	err := errors.Join(failures...)
-	if err != nil {
-		// One line, as every reason is.
-		next.failure = strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	// It is read from now on.
-	r.aim.Store(next)
-	if err == nil {
-		r.delays = nil
-		return again
-	}
-	r.of.log.Warn("the stream has not the replicas that it is to have", zap.Int("runners", want), zap.String("error", next.failure))
-	if r.delays == nil {
-		r.delays = r.of.sup.newDelays(v.spec.options.Restart.Backoff)
-	}
-	if wait := max(r.delays.NextBackOff(), time.Millisecond); again == 0 || wait < again {
-		again = wait
-	}
-	return again
-}
-
-// wanted is how many runners the stream is to have; negative while nothing is
-// to be changed.
-func (r *replicas) wanted(v *view, now time.Time) (runners int, again time.Duration) {
+// direct gives every replica its goal, as v shows the stream. It returns after
+// what time it wants to be called again, 0 for never.
+func (r *replicas) direct(v *view) (again time.Duration) {
+	o := v.spec.options.Replicas
 	switch {
 	case v.paused || v.state == StateIdle:
 		r.scale = scale{}
 		r.of.gate.watch(0, nil)
-		return 1, 0
-	case v.state != StateRunning || v.switching:
-		// What has failed or is being replaced has nothing to say yet of how many
-		// others there should be.
-		return -1, 0
+		for _, k := range r.known(o) {
+			k.set(goal{view: v, why: "the stream is " + string(v.state)})
+		}
+		return 0
+	case v.switching, v.state == StatePending, v.state == StateStarting, v.state == StateStopping:
+		// It is not known yet what there is to run.
+		return 0
 	}
+	known := r.known(o)
+	running := map[int]*keeper{}
+	for number, k := range known {
+		if k.goal.run {
+			running[number] = k
+		}
+	}
+	want, again := r.wanted(v, len(running))
+	for number := o.Max; len(running) > want-1 && number > 1; number-- {
+		// One that has nothing to do, so that no call is cut off.
+		if k := running[number]; k != nil && r.takeOut(number) {
+			delete(running, number)
+			k.set(goal{view: v, why: "fewer are enough for the calls there are"})
+		}
+	}
+	if len(running) > want-1 {
+		again = soon
+	}
+	for number := 2; len(running) < want-1 && number <= o.Max; number++ {
+		if running[number] != nil {
+			continue
+		}
+		if known[number] == nil {
+			known[number] = r.keeper(number)
+		}
+		running[number] = known[number]
+	}
+	for number, k := range known {
+		switch {
+		case running[number] != nil:
+			k.set(goal{view: v, run: true})
+		case !k.goal.run:
+			k.set(goal{view: v, why: k.goal.why})
+		}
+	}
+	return again
+}
+
+// soon is when to look again whether a runner has nothing to do.
+const soon = 250 * time.Millisecond
+
+// known are the keepers of replicas that the stream may have by its options. The
+// others are told to go.
+func (r *replicas) known(o options.Replicas) map[int]*keeper {
+	for _, replica := range r.all() {
+		number := replicaNumber(replica.id)
+		if r.keepers[number] == nil {
+			// An earlier supervisor has made it.
+			k := r.keeper(number)
+			v := replica.seen.Load()
+			k.goal.run = v == nil || v.state != StateIdle
+		}
+	}
+	out := map[int]*keeper{}
+	for number, k := range r.keepers {
+		switch {
+		case k.ended():
+			delete(r.keepers, number)
+		case number > o.Max:
+			k.set(goal{gone: true})
+		default:
+			out[number] = k
+		}
+	}
+	return out
+}
+
+// wanted is how many runners the stream is to have, of which so many replicas
+// run now.
+func (r *replicas) wanted(v *view, replicas int) (runners int, again time.Duration) {
 	o := v.spec.options.Replicas
 	if !o.Scales() {
+		r.scale = scale{}
 		r.of.gate.watch(0, nil)
 		return max(o.Max, 1), 0
+	}
+	now := time.Now()
+	if r.scale.runners == 0 && replicas > 0 {
+		// They had their reasons.
+		r.scale = scale{runners: replicas + 1, since: now}
 	}
 	inFlight, waiting := r.of.gate.load()
 	runners = r.scale.next(o, inFlight+waiting, now)
@@ -272,6 +306,71 @@ func (r *replicas) wanted(v *view, now time.Time) (runners int, again time.Durat
 		again = max(min(o.Cooldown/4, time.Second), 10*time.Millisecond)
 	}
 	return runners, again
+}
+
+// takeOut has a replica get no more calls, if it has none.
+func (r *replicas) takeOut(number int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, replica := range r.all() {
+		v := replica.seen.Load()
+		if replicaNumber(replica.id) != number || v == nil || v.current == nil {
+			continue
+		}
+		if v.current.load.Load() > 0 {
+			return false
+		}
+		v.current.leaving = true
+	}
+	return true
+}
+
+// show has the status tell what is striven for.
+func (r *replicas) show(v *view) {
+	next, last := &aim{runners: 1}, r.aim.Load()
+	if v.paused || v.state == StateIdle {
+		next.runners = 0
+	}
+	var failures []string
+	for _, number := range slices.Sorted(maps.Keys(r.keepers)) {
+		k := r.keepers[number]
+		if k.goal.run {
+			next.runners++
+		}
+		if err := k.failure(); err != nil {
+			// One line, as every reason is.
+			failures = append(failures, strings.ReplaceAll(numbered(number, err).Error(), "\n", "; "))
+		}
+	}
+	next.failure = strings.Join(failures, "; ")
+	r.aim.Store(next)
+	if next.failure != "" && next.failure != last.failure {
+		r.of.log.Warn("the stream has not the replicas that it is to have", zap.Int("runners", next.runners), zap.String("error", next.failure))
+	}
+}
+
+// allTried says that every replica is what it is to be, or could not be made so.
+func (r *replicas) allTried() bool {
+	for _, k := range r.keepers {
+		if !k.hasTried() {
+			return false
+		}
+	}
+	return true
+}
+
+// closeUnused closes the own listener of a stream of which no runner is left nor
+// comes back.
+func (r *replicas) closeUnused(v *view) {
+	if v.state != StateFinished && v.state != StateFailed {
+		return
+	}
+	for _, replica := range r.all() {
+		if rv := replica.seen.Load(); rv == nil || rv.state != StateFinished && rv.state != StateFailed && rv.state != StateIdle {
+			return
+		}
+	}
+	r.of.sup.sockets.retain(r.of.id, "")
 }
 
 // scale follows how many runners the calls of a stream ask for: up at once,
@@ -296,96 +395,4 @@ func (s *scale) next(o options.Replicas, calls int, now time.Time) int {
 		*s = scale{runners: s.peak, since: now}
 	}
 	return s.runners
-}
-
-// make creates the replicas of these numbers, all at once.
-func (r *replicas) make(numbers map[int]bool, v *view) error {
-	var mu sync.Mutex
-	var errs []error
-	var wg sync.WaitGroup
-	for number := range numbers {
-		wg.Go(func() {
-			if err := r.makeOne(number, v); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func (r *replicas) makeOne(number int, v *view) error {
-	s := r.of.sup
-	replica, err := s.reserveReplica(r.of.life, r.of, number)
-	if err != nil {
-		return err
-	}
-	replica.tell(func() { replica.logLevel = v.logLevel })
-	return numbered(number, s.createIn(r.of.life, replica, v.spec.ofReplica(), v.origin, nil, false))
-}
-
-// conform has a replica run what the stream itself does. One that cannot take
-// the change is ended, for another to be made in its place.
-func (r *replicas) conform(replica *stream, v *view) error {
-	select {
-	case <-replica.born:
-	case <-replica.gone:
-		return nil
-	case <-r.of.life.Done():
-		return nil
-	}
-	now := replica.seen.Load()
-	if now == nil {
-		return nil
-	}
-	var err error
-	if !now.spec.equal(v.spec) {
-		err = replica.do(r.of.life, func(ctx context.Context) error {
-			return replica.update(ctx, func(spec) (revised, error) { return revised{v.spec.ofReplica(), v.origin}, nil }, r.of.sup.cfg.Timeouts.Stop)
-		})
-	}
-	if err == nil && now.logLevel != v.logLevel {
-		err = replica.setLogLevel(r.of.life, v.logLevel)
-	}
-	if err == nil || errors.Is(err, ErrNotFound) || r.of.life.Err() != nil {
-		return nil
-	}
-	return errors.Join(numbered(replicaNumber(replica.id), err), r.end([]*stream{replica}))
-}
-
-// end removes replicas, all at once, when they have answered the calls that
-// they have.
-func (r *replicas) end(leaving []*stream) error {
-	if len(leaving) == 0 {
-		return nil
-	}
-	s := r.of.sup
-	err := s.store.Update(func(tx *store.Tx) error {
-		for _, replica := range leaving {
-			if err := tx.DeleteStream(replica.id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, replica := range leaving {
-		r.remove(replica)
-	}
-	var wg sync.WaitGroup
-	for _, replica := range leaving {
-		wg.Go(func() {
-			patience := s.cfg.Timeouts.Stop / 2
-			if v := replica.seen.Load(); v != nil && v.current != nil {
-				v.current.traffic.quiet(replica.life, patience)
-			}
-			_ = replica.end(s.root, patience, true)
-		})
-	}
-	wg.Wait()
-	return nil
 }

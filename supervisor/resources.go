@@ -326,15 +326,13 @@ func (s *Supervisor) users(byID map[string]storedResource) map[string][]string {
 		users[id] = []string{}
 	}
 	for _, st := range s.all() {
-		if st.of != nil {
-			continue
-		}
 		for id := range st.mentioned(byID) {
-			users[id] = append(users[id], st.id)
+			users[id] = append(users[id], publicID(st.id))
 		}
 	}
-	for _, ids := range users {
-		slices.Sort(ids)
+	for id, of := range users {
+		slices.Sort(of)
+		users[id] = slices.Compact(of)
 	}
 	return users
 }

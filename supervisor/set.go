@@ -317,7 +317,13 @@ func (s *Supervisor) applyAll(ctx context.Context, members []*member, apply func
 		// All at once, so that each stop gets the whole timeout.
 		var wg sync.WaitGroup
 		for _, m := range part {
-			wg.Go(func() { m.err = apply(ctx, m, timeout) })
+			wg.Go(func() {
+				m.err = apply(ctx, m, timeout)
+				if m.err == nil && m.stream != nil && len(waiting) > 0 {
+					// Its replicas may have to make way for one of those.
+					_ = m.stream.replicas.settled(ctx)
+				}
+			})
 		}
 		wg.Wait()
 	}
