@@ -194,7 +194,8 @@ func TestFunctionsTimeout(t *testing.T) {
 func TestFunctionsWhoseRunnerDies(t *testing.T) {
 	t.Parallel()
 	p, h := startPenstock(t, quickStop...), newHolding(t)
-	p.expect(t, 200, "POST", "/streams/a", h.yaml("{}"))
+	// So many deaths in a row would make a call wait for longer than it does.
+	p.expect(t, 200, "POST", "/streams/a", h.yaml("{restart: {backoff: {initial: 100ms, max: 100ms}}}"))
 	for _, test := range []struct {
 		request
 		again bool
