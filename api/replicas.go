@@ -28,26 +28,45 @@ func (s *Server) readyOfSeveral(c *fiber.Ctx, id string) error {
 	if err != nil {
 		return err
 	}
-	statuses, fault := []connectionStatus{}, ""
+	// It may have one only by now.
+	runners := []supervisor.Replica{{
+		Number: 1, State: status.State, Reason: status.Reason, Connections: status.Connections, Unanswered: status.Unanswered,
+	}}
 	if status.Replicas != nil {
-		for _, r := range status.Replicas.Runners {
-			for _, conn := range r.Connections {
-				statuses = append(statuses, connectionStatus{conn.Label, conn.Path, conn.Connected, conn.Error, r.Number})
-				if !conn.Connected && fault == "" {
-					fault = fmt.Sprintf("runner %d: %s is not connected", r.Number, conn.Path)
-				}
-			}
-			switch {
-			case r.State == supervisor.StateIdle:
-			case r.State != supervisor.StateRunning:
-				fault = fmt.Sprintf("runner %d: it is %s: %s", r.Number, r.State, r.Reason)
-			case r.Unanswered != "":
-				fault = fmt.Sprintf("runner %d: %s", r.Number, r.Unanswered)
-			}
+		runners = status.Replicas.Runners
+	}
+	statuses, fault := []connectionStatus{}, ""
+	for _, r := range runners {
+		for _, conn := range r.Connections {
+			statuses = append(statuses, connectionStatus{conn.Label, conn.Path, conn.Connected, conn.Error, r.Number})
+		}
+		if why := whyNotReady(r); why != "" && fault == "" {
+			fault = fmt.Sprintf("runner %d: %s", r.Number, why)
 		}
 	}
 	if fault == "" {
 		return c.JSON(fiber.Map{"statuses": statuses})
 	}
 	return c.Status(fiber.StatusServiceUnavailable).JSON(fiber.Map{"error": fault, "statuses": statuses})
+}
+
+// whyNotReady is empty for a runner that is, and for one that its stream has
+// given back since nobody calls it.
+func whyNotReady(r supervisor.Replica) string {
+	switch {
+	case r.State == supervisor.StateIdle:
+		return ""
+	case r.State != supervisor.StateRunning && r.Reason != "":
+		return fmt.Sprintf("it is %s: %s", r.State, r.Reason)
+	case r.State != supervisor.StateRunning:
+		return "it is " + string(r.State)
+	case r.Unanswered != "":
+		return r.Unanswered
+	}
+	for _, conn := range r.Connections {
+		if !conn.Connected {
+			return conn.Path + " is not connected"
+		}
+	}
+	return ""
 }
