@@ -31,6 +31,13 @@ type life struct {
 	async bool
 	// call is the only asynchronous call there is.
 	call calls.Call
+	// replicated says that every stream has several runners, and replicas and
+	// connections are what their status says then.
+	replicated  bool
+	replicas    *supervisor.Replicas
+	connections []supervisor.Connection
+	// logNumber is the number of the runner whose log was asked for.
+	logNumber int
 }
 
 func (r *recorder) lived() life {
@@ -92,10 +99,16 @@ func (r *recorder) Status(_ context.Context, id string) (supervisor.Status, erro
 	if _, err := r.find(r.streams, id); err != nil {
 		return supervisor.Status{}, err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	connections := []supervisor.Connection{{Path: "root.input", Label: "in", Connected: true}}
+	if r.connections != nil {
+		connections = r.connections
+	}
 	return supervisor.Status{
 		ID: id, Desired: supervisor.DesiredRunning, State: supervisor.StateRunning, Since: then,
 		Revision: 2, Origin: "api", Restarts: 1, PID: 42, Runner: "1.2.3", LogLevel: "info",
-		Connections: []supervisor.Connection{{Path: "root.input", Label: "in", Connected: true}},
+		Connections: connections, Replicas: r.replicas,
 		LastExit: &supervisor.LastExit{
 			Reason: "oom", Code: -1, Signal: "SIGKILL", At: then, Message: "panic: no", UsedBytes: 70, LimitBytes: 64,
 		},
@@ -107,7 +120,18 @@ func (r *recorder) Status(_ context.Context, id string) (supervisor.Status, erro
 }
 
 // Replicated implements Streams.
-func (r *recorder) Replicated(string) bool { return false }
+func (r *recorder) Replicated(string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.replicated
+}
+
+// haveSeveral has every stream have several runners.
+func (r *recorder) haveSeveral(replicas *supervisor.Replicas) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replicated, r.replicas = true, replicas
+}
 
 func (r *recorder) Subscribe(id, lastEventID string) (*events.Subscription, error) {
 	if id != "" {
@@ -118,9 +142,15 @@ func (r *recorder) Subscribe(id, lastEventID string) (*events.Subscription, erro
 	return r.hub.Subscribe(id, lastEventID), nil
 }
 
-func (r *recorder) Log(id string, _ int, q logs.Query) (*logs.Reader, error) {
+func (r *recorder) Log(id string, number int, q logs.Query) (*logs.Reader, error) {
 	if _, err := r.find(r.streams, id); err != nil {
 		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logNumber = number
+	if number > 2 {
+		return nil, &supervisor.InvalidError{Message: "the stream has no such runner"}
 	}
 	return logs.Open(r.logs, q)
 }

@@ -85,13 +85,18 @@ func TestLogs(t *testing.T) {
 func TestLogsNameABadParameter(t *testing.T) {
 	addr := serve(t, testConfig(), logging(t))
 	for query, want := range map[string][]string{
-		"tail=x":                    {"tail", "number"},
-		"tail=-2":                   {"tail", "-2"},
-		"follow=yes":                {"follow", "true or false"},
-		"level=loud":                {"level", "loud", "debug, info, warn or error"},
-		"source=stdout":             {"source", "stdout", "output"},
-		"format=xml":                {"format", "text or ndjson"},
-		"source=output&level=error": {"level", "output"},
+		"tail=x":                         {"tail", "number"},
+		"tail=-2":                        {"tail", "-2"},
+		"follow=yes":                     {"follow", "true or false"},
+		"level=loud":                     {"level", "loud", "debug, info, warn or error"},
+		"source=stdout":                  {"source", "stdout", "output"},
+		"format=xml":                     {"format", "text or ndjson"},
+		"replica=x":                      {"replica", "the number of a runner, from 1"},
+		"replica=0":                      {"replica", "the number of a runner, from 1"},
+		"replica=-1":                     {"replica", "the number of a runner, from 1"},
+		"replica=1.5":                    {"replica", "the number of a runner, from 1"},
+		"replica=9999999999999999999999": {"replica", "the number of a runner, from 1"},
+		"source=output&level=error":      {"level", "output"},
 	} {
 		got := call(t, addr, "GET", "/streams/a/logs?"+query, "")
 		assert.Equal(t, http.StatusBadRequest, got.StatusCode, query)
@@ -100,6 +105,43 @@ func TestLogsNameABadParameter(t *testing.T) {
 			assert.Contains(t, got.text, word, query)
 		}
 	}
+}
+
+func TestLogsOfARunner(t *testing.T) {
+	streams := logging(t)
+	addr := serve(t, testConfig(), streams)
+	for query, want := range map[string]int{"": 1, "?replica=": 1, "?replica=1": 1, "?replica=2&tail=1": 2} {
+		got := call(t, addr, "GET", "/streams/a/logs"+query, "")
+		assert.Equal(t, http.StatusOK, got.StatusCode, got.text)
+		assert.Equal(t, want, streams.lived().logNumber, query)
+	}
+	got := call(t, addr, "GET", "/streams/a/logs?replica=3", "")
+	assert.Equal(t, http.StatusBadRequest, got.StatusCode)
+	assert.Contains(t, got.text, "the stream has no such runner")
+}
+
+// A log that is followed ends with its runner, or with the stream, and not with
+// another runner.
+func TestLogsOfARunnerAreFollowed(t *testing.T) {
+	streams := logging(t)
+	addr := serve(t, testConfig(), streams)
+	stopped := func(number int) { streams.hub.Publish(events.Event{Stream: "a", Replica: number, State: "stopped"}) }
+	first := follow(t, addr, "/streams/a/logs?follow=true&tail=1")
+	second := follow(t, addr, "/streams/a/logs?follow=true&tail=1&replica=2")
+	for _, client := range []*follower{first, second} {
+		assert.Contains(t, client.line(), "three")
+	}
+	stopped(3)
+	writeLog(t, streams, infoLine)
+	assert.Contains(t, first.line(), "two")
+	assert.Contains(t, second.line(), "two")
+	stopped(2)
+	second.ends()
+	writeLog(t, streams, infoLine)
+	assert.Contains(t, first.line(), "two")
+	stopped(1)
+	first.ends()
+	noFeeds(t)
 }
 
 func TestLogsAreFollowed(t *testing.T) {

@@ -30,19 +30,24 @@ func (s *Server) readyOfSeveral(c *fiber.Ctx, id string) error {
 	if err != nil {
 		return err
 	}
-	statuses := []connectionStatus{}
-	var faults []string
-	ready := status.State == supervisor.StateIdle
+	// It may have one only by now.
+	runners := []supervisor.Replica{{
+		Number: 1, State: status.State, Reason: status.Reason, Connections: status.Connections, Unanswered: status.Unanswered,
+	}}
 	if status.Replicas != nil {
-		for _, r := range status.Replicas.Runners {
-			for _, conn := range r.Connections {
-				statuses = append(statuses, connectionStatus{conn.Label, conn.Path, conn.Connected, conn.Error, r.Number})
-			}
-			if fault := unready(r); fault == "" {
-				ready = true
-			} else if r.State != supervisor.StateIdle {
-				faults = append(faults, fmt.Sprintf("runner %d: %s", r.Number, fault))
-			}
+		runners = status.Replicas.Runners
+	}
+	statuses, ready := []connectionStatus{}, status.State == supervisor.StateIdle
+	var faults []string
+	for _, r := range runners {
+		for _, conn := range r.Connections {
+			statuses = append(statuses, connectionStatus{conn.Label, conn.Path, conn.Connected, conn.Error, r.Number})
+		}
+		switch why := whyNotReady(r); {
+		case why == "":
+			ready = true
+		case r.State != supervisor.StateIdle:
+			faults = append(faults, fmt.Sprintf("runner %d: %s", r.Number, why))
 		}
 	}
 	if ready {
@@ -51,12 +56,13 @@ func (s *Server) readyOfSeveral(c *fiber.Ctx, id string) error {
 	return c.Status(fiber.StatusServiceUnavailable).JSON(fiber.Map{"error": strings.Join(faults, "; "), "statuses": statuses})
 }
 
-// unready says why a runner is of no use to who calls the stream now; empty when
-// it is.
-func unready(r supervisor.Replica) string {
+// whyNotReady is empty for a runner that is of use to who calls the stream now.
+func whyNotReady(r supervisor.Replica) string {
 	switch {
-	case r.State != supervisor.StateRunning:
+	case r.State != supervisor.StateRunning && r.Reason != "":
 		return fmt.Sprintf("it is %s: %s", r.State, r.Reason)
+	case r.State != supervisor.StateRunning:
+		return "it is " + string(r.State)
 	case r.Unanswered != "":
 		return r.Unanswered
 	}

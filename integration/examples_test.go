@@ -42,6 +42,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"queue":     driveQueue,
 	"router":    driveRouter,
 	"uppercase": driveUppercase,
+	"scaled":    driveScaled,
 	"steady":    driveSteady,
 }
 
