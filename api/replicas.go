@@ -37,14 +37,15 @@ func (s *Server) readyOfSeveral(c *fiber.Ctx, id string) error {
 	if status.Replicas != nil {
 		runners = status.Replicas.Runners
 	}
-	statuses, ready := []connectionStatus{}, status.State == supervisor.StateIdle
+	statuses, ready := []connectionStatus{}, false
 	var faults []string
 	for _, r := range runners {
 		for _, conn := range r.Connections {
 			statuses = append(statuses, connectionStatus{conn.Label, conn.Path, conn.Connected, conn.Error, r.Number})
 		}
 		switch why := whyNotReady(r); {
-		case why == "":
+		case why == "", r.Number == 1 && r.State == supervisor.StateIdle:
+			// The first rests only with the whole stream, which a call wakes.
 			ready = true
 		case r.State != supervisor.StateIdle:
 			faults = append(faults, fmt.Sprintf("runner %d: %s", r.Number, why))

@@ -35,25 +35,35 @@ func TestReadyOfSeveral(t *testing.T) {
 		},
 		"one is not": {
 			[]supervisor.Replica{runner(1, supervisor.StateRunning, up), runner(2, supervisor.StateRunning, down)},
-			503, `{"error": "runner 2: output is not connected", "statuses": [` + upLine + `,
+			200, `{"statuses": [` + upLine + `,
+				{"label": "", "path": "input", "connected": true, "replica": 2},
+				{"label": "", "path": "output", "connected": false, "error": "refused", "replica": 2}]}`,
+		},
+		"none is": {
+			[]supervisor.Replica{dead, runner(2, supervisor.StateRunning, down)},
+			503, `{"error": "runner 2: it is backoff: was killed; runner 2: output is not connected", "statuses": [
 				{"label": "", "path": "input", "connected": true, "replica": 2},
 				{"label": "", "path": "output", "connected": false, "error": "refused", "replica": 2}]}`,
 		},
 		"one has died": {
 			[]supervisor.Replica{runner(1, supervisor.StateRunning, up), dead},
-			503, `{"error": "runner 2: it is backoff: was killed", "statuses": [` + upLine + `]}`,
+			200, `{"statuses": [` + upLine + `]}`,
 		},
 		"one hangs": {
 			[]supervisor.Replica{runner(1, supervisor.StateRunning, up), hangs},
-			503, `{"error": "runner 2: its runner does not answer", "statuses": [` + upLine + `, ` + upToo + `]}`,
+			200, `{"statuses": [` + upLine + `, ` + upToo + `]}`,
 		},
 		"paused": {
 			[]supervisor.Replica{runner(1, supervisor.StatePaused, nil)},
 			503, `{"error": "runner 1: it is paused", "statuses": []}`,
 		},
-		"the first fault is told": {
-			[]supervisor.Replica{runner(1, supervisor.StateStarting, nil), dead},
+		"no runner but one that rests": {
+			[]supervisor.Replica{runner(1, supervisor.StateStarting, nil), runner(2, supervisor.StateIdle, nil)},
 			503, `{"error": "runner 1: it is starting", "statuses": []}`,
+		},
+		"all faults are told": {
+			[]supervisor.Replica{runner(1, supervisor.StateStarting, nil), dead},
+			503, `{"error": "runner 1: it is starting; runner 2: it is backoff: was killed", "statuses": []}`,
 		},
 		"idle": {[]supervisor.Replica{runner(1, supervisor.StateIdle, nil)}, 200, `{"statuses": []}`},
 	} {

@@ -31,9 +31,21 @@ type replicasOf struct {
 func (r *replicasOf) pids() map[int]bool {
 	out := map[int]bool{}
 	for _, runner := range r.Runners {
-		out[runner.PID] = true
+		if runner.PID != 0 {
+			out[runner.PID] = true
+		}
 	}
 	return out
+}
+
+// busy is how many have a process, or are to have one.
+func (r *replicasOf) busy() (count int) {
+	for _, runner := range r.Runners {
+		if runner.State != "idle" {
+			count++
+		}
+	}
+	return count
 }
 
 func replicasNow(t testing.TB, c *client, id string) *replicasOf {
@@ -43,13 +55,13 @@ func replicasNow(t testing.TB, c *client, id string) *replicasOf {
 	return s.Replicas
 }
 
-// awaitReplicas waits until so many runners of a stream can be called, and there
-// are no others.
+// awaitReplicas waits until so many runners of a stream can be called, and the
+// others rest.
 func awaitReplicas(t testing.TB, c *client, id string, count int) (r *replicasOf) {
 	t.Helper()
 	await(t, changeTimeout, fmt.Sprintf("%s to have %d runners", id, count), func() error {
 		r = replicasNow(t, c, id)
-		if r == nil || r.Running != count || len(r.Runners) != count {
+		if r == nil || r.Running != count || r.busy() != count {
 			return fmt.Errorf("it has %+v", r)
 		}
 		return nil

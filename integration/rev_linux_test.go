@@ -442,8 +442,8 @@ func TestRevScaleUpWhileLeaving(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	await(t, changeTimeout, "it to be leaving", func() error {
-		if n := len(replicasNow(t, p.client, "a").Runners); n != 1 {
-			return fmt.Errorf("%d", n)
+		if now := replicasNow(t, p.client, "a"); now.Running != 1 {
+			return fmt.Errorf("%+v", now)
 		}
 		return nil
 	})
@@ -451,7 +451,7 @@ func TestRevScaleUpWhileLeaving(t *testing.T) {
 	for range 4 {
 		ask("4s")
 	}
-	for time.Since(began) < 14*time.Second && len(replicasNow(t, p.client, "a").Runners) == 1 {
+	for time.Since(began) < 14*time.Second && replicasNow(t, p.client, "a").Running == 1 {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Log("more were made after", time.Since(began))

@@ -157,10 +157,11 @@ func TestReplicaThatCannotBeMade(t *testing.T) {
 	require.NoError(t, s.Create(t.Context(), "a", parsed(t, "runtime: {replicas: 3, restart: {backoff: {initial: 500ms}}}"), Change{}))
 	status, ok := <-seen
 	require.True(t, ok, "it has not failed")
-	assert.Regexp(t, `^replica [23]: .*it is to fail.*; replica [23]: .*it is to fail`, status.Replicas.Failure)
+	assert.Regexp(t, `^replica [23]: .*it is to fail`, status.Replicas.Failure)
 	assert.NotContains(t, status.Replicas.Failure, "\n")
 	assert.NotContains(t, status.Replicas.Failure, "a@")
-	assert.Equal(t, []int{3, 1}, []int{status.Replicas.Desired, status.Replicas.Running})
+	assert.Equal(t, 3, status.Replicas.Desired)
+	assert.Less(t, status.Replicas.Running, 3)
 	assert.Equal(t, StateRunning, status.State)
 	status, ok = <-seen
 	require.True(t, ok, "it was not tried again")
