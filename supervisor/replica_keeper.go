@@ -40,10 +40,8 @@ func (g goal) same(other goal) bool {
 type keeper struct {
 	replicas *replicas
 	number   int
-	// changed is told of another goal, and done is closed when the replica is gone
-	// for good.
+	// changed is told of another goal.
 	changed chan struct{}
-	done    chan struct{}
 
 	// mu is held by whoever writes what follows, and by the keeper to read it. The
 	// goal is given by the goroutine of the set, which reads it without.
@@ -52,11 +50,13 @@ type keeper struct {
 	// given counts the goals, and tried is the last one that was tried.
 	given, tried uint64
 	err          error
+	// over says that the replica is gone, and takes no goal any more.
+	over bool
 }
 
 // keeper begins to look after a replica.
 func (r *replicas) keeper(number int) *keeper {
-	k := &keeper{replicas: r, number: number, changed: make(chan struct{}, 1), done: make(chan struct{})}
+	k := &keeper{replicas: r, number: number, changed: make(chan struct{}, 1)}
 	r.keepers[number] = k
 	r.of.sup.watchers.Go(k.run)
 	return k
@@ -66,7 +66,7 @@ func (r *replicas) keeper(number int) *keeper {
 func (k *keeper) set(g goal) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.given > 0 && k.goal.same(g) {
+	if k.over || k.given > 0 && k.goal.same(g) {
 		return
 	}
 	k.goal = g
@@ -92,16 +92,12 @@ func (k *keeper) failure() error {
 
 // ended says that the replica is gone.
 func (k *keeper) ended() bool {
-	select {
-	case <-k.done:
-		return true
-	default:
-		return false
-	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.over
 }
 
 func (k *keeper) run() {
-	defer close(k.done)
 	life := k.replicas.of.life
 	var delays *backoff.ExponentialBackOff
 	var retry <-chan time.Time
@@ -120,25 +116,13 @@ func (k *keeper) run() {
 			// It has gone meanwhile, or all have.
 			err = nil
 		}
-		k.mu.Lock()
-		k.err = err
-		if !errors.Is(err, errSuperseded) {
-			k.tried = given
-		} else {
-			k.err = nil
-		}
-		k.mu.Unlock()
-		select {
-		case k.replicas.tried <- struct{}{}:
-		default:
-		}
+		over := k.tell(given, g, err)
 		retry = nil
 		switch {
+		case over:
+			return
 		case err == nil:
 			delays = nil
-			if g.gone {
-				return
-			}
 		case !errors.Is(err, errSuperseded):
 			if delays == nil {
 				delays = k.replicas.of.sup.newDelays(g.view.spec.options.Restart.Backoff)
@@ -146,6 +130,24 @@ func (k *keeper) run() {
 			retry = time.After(max(delays.NextBackOff(), time.Millisecond))
 		}
 	}
+}
+
+// tell takes note of what has come of a goal. over says that the replica is gone,
+// and that nobody wants another.
+func (k *keeper) tell(given uint64, g goal, err error) (over bool) {
+	k.mu.Lock()
+	k.err = nil
+	if !errors.Is(err, errSuperseded) {
+		k.tried, k.err = given, err
+	}
+	k.over = g.gone && err == nil && given == k.given
+	over = k.over
+	k.mu.Unlock()
+	select {
+	case k.replicas.tried <- struct{}{}:
+	default:
+	}
+	return over
 }
 
 // errSuperseded is that there is another goal before this one was reached.
