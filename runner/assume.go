@@ -45,6 +45,7 @@ func (s *server) Assume(_ context.Context, a rpc.Assignment) error {
 		debug.SetMemoryLimit(a.Limits.MemoryBytes)
 	}
 	if a.Limits.CPUs > 0 {
+		s.processors.Fix(true)
 		runtime.GOMAXPROCS(a.Limits.CPUs)
 	}
 	return nil
