@@ -3,6 +3,7 @@ package processors
 import (
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,9 +24,13 @@ const (
 	// restless is how often its threads go to sleep for a call: where they have so
 	// much to do that they hardly sleep, nothing is to be gained.
 	restless = 0.25
-	// diskBlocks is how many blocks of a disk may be read or written for a call. A
-	// thread that waits for a disk keeps its processor for some milliseconds.
-	diskBlocks = 0.1
+	// lateAfter is for how long a goroutine that is ready may wait for a processor,
+	// and mostLate how many may wait for longer, for a call; the runtime looks at
+	// one in eight. They do where another one computes or waits for a disk, or the
+	// process gets less of its processor than it wants: then it would never be
+	// seen to take needsMore.
+	lateAfter = 500 * time.Microsecond
+	mostLate  = 0.01
 	// otherTime is how long the process has all processors after it has done
 	// something else than pass calls on, or after one was not enough.
 	otherTime = 2 * time.Second
@@ -59,11 +64,11 @@ type sample struct {
 	usage
 }
 
-// usage is CPU time, how often threads have gone to sleep, and how many blocks
-// were read from disks or written.
+// usage is CPU time, how often threads have gone to sleep, and how many
+// goroutines have waited for longer than lateAfter.
 type usage struct {
-	cpu            time.Duration
-	sleeps, blocks int64
+	cpu          time.Duration
+	sleeps, late int64
 }
 
 // New returns nil where there is no choice, or where the operator has made it.
@@ -71,7 +76,7 @@ func New() *Governor {
 	if runtime.GOMAXPROCS(0) < 2 || os.Getenv("GOMAXPROCS") != "" {
 		return nil
 	}
-	return &Governor{now: time.Now, used: ofProcess, set: func(one bool) {
+	return &Governor{now: time.Now, used: meter(), set: func(one bool) {
 		if one {
 			runtime.GOMAXPROCS(1)
 		} else {
@@ -81,13 +86,31 @@ func New() *Governor {
 	}}
 }
 
-// ofProcess is Governor.used.
-func ofProcess() usage {
-	var r syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
-		return usage{}
+// meter returns Governor.used of this process.
+func meter() func() usage {
+	waits := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
+	return func() usage {
+		var r syscall.Rusage
+		if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+			return usage{}
+		}
+		metrics.Read(waits)
+		return usage{cpu: time.Duration(r.Utime.Nano() + r.Stime.Nano()), sleeps: r.Nvcsw, late: late(waits[0].Value)}
 	}
-	return usage{cpu: time.Duration(r.Utime.Nano() + r.Stime.Nano()), sleeps: r.Nvcsw, blocks: r.Inblock + r.Oublock}
+}
+
+// late counts the waits that were too long.
+func late(waits metrics.Value) int64 {
+	if waits.Kind() != metrics.KindFloat64Histogram {
+		return 0
+	}
+	histogram, n := waits.Float64Histogram(), uint64(0)
+	for i, count := range histogram.Counts {
+		if histogram.Buckets[i] >= lateAfter.Seconds() {
+			n += count
+		}
+	}
+	return int64(n)
 }
 
 // Call takes note of a call that is passed on.
@@ -141,13 +164,13 @@ func (g *Governor) look() {
 	g.last = sample{at: now, calls: g.calls.Load(), usage: g.used()}
 	calls := float64(g.last.calls - before.calls)
 	rate, cpu := calls/passed.Seconds(), float64(g.last.cpu-before.cpu)/float64(passed)
-	waits := float64(g.last.blocks-before.blocks) > diskBlocks*calls
+	late := float64(g.last.late-before.late) > mostLate*calls
 	switch {
 	case g.one:
-		if rate < manyCalls/2 || cpu > needsMore || waits {
+		if rate < manyCalls/2 || cpu > needsMore || late {
 			g.all()
 		}
-	case rate < manyCalls || cpu > sparesOthers || waits || now.Before(g.until):
+	case rate < manyCalls || cpu > sparesOthers || late || now.Before(g.until):
 	case float64(g.last.sleeps-before.sleeps) >= restless*calls:
 		g.one = true
 		g.set(true)

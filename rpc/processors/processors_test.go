@@ -81,7 +81,7 @@ func TestAllProcessorsAgain(t *testing.T) {
 		"more to do":     func(w *world) { w.pass(20000, 0.95, 0.1) },
 		"fewer calls":    func(w *world) { w.pass(20, 0.1, 1) },
 		"no calls":       func(w *world) { w.pass(0, 0, 0) },
-		"a disk":         func(w *world) { w.usage.blocks += 10000; w.pass(1000, 0.5, 1) },
+		"some are late":  func(w *world) { w.usage.late += 100; w.pass(1000, 0.5, 1) },
 		"something else": func(w *world) { w.Other() },
 		"others decide":  func(w *world) { w.Fix(true) },
 	} {
@@ -153,4 +153,26 @@ func TestOfThisProcess(t *testing.T) {
 	g.now = time.Now
 	g.mu.Unlock()
 	assert.Eventually(t, func() bool { return runtime.GOMAXPROCS(0) == before }, 10*time.Second, 10*time.Millisecond)
+}
+
+// A goroutine that computes makes others late where there is one processor.
+func TestLate(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	used := meter()
+	before := used()
+	done := make(chan struct{})
+	const all = 64
+	for range all {
+		go func() {
+			for begun := time.Now(); time.Since(begun) < time.Millisecond; {
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range all {
+		<-done
+	}
+	after := used()
+	assert.GreaterOrEqual(t, after.late-before.late, int64(1))
+	assert.Greater(t, after.cpu, before.cpu)
 }
