@@ -21,6 +21,7 @@ func (s *Server) asynchronous(c *fiber.Ctx, stream string) (bool, error) {
 	if err != nil || !wanted {
 		return err != nil, err
 	}
+	s.processors.Other()
 	body, err := s.callBody(c)
 	if err != nil {
 		return true, err

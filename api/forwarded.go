@@ -27,7 +27,7 @@ const (
 	wholeBody = 64 << 10
 	// keptRequest is how large the memory of a request may be that is used
 	// again.
-	keptRequest = 16 << 10
+	keptRequest = 128 << 10
 	// watchReadsAfter is watchAfter for what may have to wait for a message.
 	watchReadsAfter = 5 * time.Millisecond
 )

@@ -44,6 +44,7 @@ func (s *Server) gateway(c *fiber.Ctx) error {
 	if name := upgradeOf(c); name != "" {
 		return s.tunnel(c, id, name)
 	}
+	s.processors.Call()
 	return s.forward(c, id, path)
 }
 

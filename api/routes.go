@@ -85,12 +85,23 @@ func (s *Server) serve(app *fiber.App, protect func(fiber.Handler) fiber.Handler
 		if r.who != forEverybody && r.who != forCallers {
 			handler = protect(handler)
 		}
+		if r.path != "/ping" {
+			handler = s.beside(handler)
+		}
 		if r.who == forStreamsFirst {
 			handler = s.unlessServed(handler)
 		}
 		app.All(r.path, handler)
 	}
 	app.All("/*", s.gateway)
+}
+
+// beside is for a handler that does something else than pass a call on.
+func (s *Server) beside(handler fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		s.processors.Other()
+		return handler(c)
+	}
 }
 
 // unlessServed leaves the path to a stream that serves it.

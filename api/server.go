@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"go.uber.org/zap"
 
+	"penstock/rpc/processors"
 	"penstock/supervisor"
 	"penstock/supervisor/calls"
 	"penstock/supervisor/document"
@@ -82,6 +83,8 @@ type Server struct {
 	// functions serves the gateway alone.
 	functions *fiber.App
 	listeners []served
+	// processors is told what the server does.
+	processors *processors.Governor
 
 	// life ends when Shutdown begins.
 	life    context.Context
@@ -107,6 +110,7 @@ func newServer(cfg Config, streams Streams, log *zap.Logger, version, built stri
 	}
 	s := &Server{
 		cfg: cfg, streams: streams, log: log, version: version, built: built, tokens: tokens, bounds: b, proxies: proxies,
+		processors: processors.New(),
 	}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.app = s.newApp(s.routes)

@@ -29,6 +29,7 @@ func (s *server) Assume(_ context.Context, a rpc.Assignment) error {
 			return err
 		}
 	}
+	hurryCollector()
 	if a.WorkDir != "" {
 		if err := os.Chdir(a.WorkDir); err != nil {
 			return fmt.Errorf("entering the working directory: %w", err)
@@ -45,6 +46,7 @@ func (s *server) Assume(_ context.Context, a rpc.Assignment) error {
 		debug.SetMemoryLimit(a.Limits.MemoryBytes)
 	}
 	if a.Limits.CPUs > 0 {
+		s.processors.Fix(true)
 		runtime.GOMAXPROCS(a.Limits.CPUs)
 	}
 	return nil

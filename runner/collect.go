@@ -15,6 +15,8 @@ const (
 	// percent of what is alive, and busyGC that of one that is: it collects a
 	// third as often, for up to twice the memory.
 	usualGC, busyGC = 100, 300
+	// startGC is rpc.StartGOGC.
+	startGC = 400
 	// busyCycle is how soon one collection follows another when it is busy, and
 	// busyCycles how many of them in a row say so.
 	busyCycle  = 250 * time.Millisecond
@@ -39,9 +41,23 @@ type collector struct {
 	calm *time.Timer
 }
 
+// collectsAsStarted says that the operator has not chosen a target.
+func collectsAsStarted() bool {
+	target := os.Getenv("GOGC")
+	return target == rpc.StartGOGC || target == rpc.AheadGOGC
+}
+
+// hurryCollector lets a runner that was started ahead build its stream without
+// collections in between.
+func hurryCollector() {
+	if collectsAsStarted() {
+		debug.SetGCPercent(startGC)
+	}
+}
+
 // adaptCollector begins it, unless the operator has chosen a target.
 func adaptCollector() {
-	if os.Getenv("GOGC") != rpc.StartGOGC {
+	if !collectsAsStarted() {
 		return
 	}
 	debug.SetGCPercent(usualGC)

@@ -21,6 +21,7 @@ import (
 	"penstock/rpc"
 	"penstock/rpc/handover"
 	"penstock/rpc/multiplex"
+	"penstock/rpc/processors"
 	"penstock/runner/engine"
 )
 
@@ -43,6 +44,8 @@ type server struct {
 	listener net.Listener
 	orphan   *orphanWatch
 	own      ownListener
+	// processors is told of the calls.
+	processors *processors.Governor
 
 	// named are the names that came with Prepare; nil before it.
 	named atomic.Pointer[rpc.Identity]
@@ -82,11 +85,12 @@ func newServer(version string) (*server, error) {
 		return nil, fmt.Errorf("listening for the stream's HTTP requests: %w", err)
 	}
 	s := &server{
-		version:  version,
-		dir:      dir,
-		listener: peerListener{listener},
-		ready:    make(chan struct{}),
-		ended:    make(chan struct{}),
+		version:    version,
+		dir:        dir,
+		listener:   peerListener{listener},
+		processors: processors.New(),
+		ready:      make(chan struct{}),
+		ended:      make(chan struct{}),
 	}
 	s.orphan = newOrphanWatch(func() { s.shutdown(rpc.ExitOrphaned) })
 	return s, nil
@@ -125,7 +129,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	go func() {
 		// Serve ends when close closes the listener. It has no timeouts: only
 		// the supervisor can reach the socket.
-		_ = http.Serve(s.listener, handover.Handler(&s.own, multiplex.Handler(stream.Handler(), restoreRemoteAddr(stream.Handler()))))
+		_ = http.Serve(s.listener, handover.Handler(&s.own, multiplex.Handler(s.called(stream.Handler()), restoreRemoteAddr(stream.Handler()))))
 	}()
 	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String(), Restless: engine.Restless(req.Config)}, nil
 }
@@ -138,9 +142,17 @@ func (s *server) Run(context.Context) error {
 	}
 	stream.Run()
 	s.running.Store(true)
-	s.own.run(ownHandler(stream.Prefix(), stream.Handler()), s.logs.Load().logger)
+	s.own.run(s.called(ownHandler(stream.Prefix(), stream.Handler())), s.logs.Load().logger)
 	time.AfterFunc(trimDelay, trim)
 	return nil
+}
+
+// called has the processors told of each call.
+func (s *server) called(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.processors.Call()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // trim ends what was only good for the start.
@@ -269,6 +281,7 @@ func (s *server) SetLimits(_ context.Context, l rpc.Limits) error {
 		memory = l.MemoryBytes
 	}
 	debug.SetMemoryLimit(memory)
+	s.processors.Fix(l.CPUs > 0)
 	if l.CPUs > 0 {
 		runtime.GOMAXPROCS(l.CPUs)
 	} else {

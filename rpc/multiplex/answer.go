@@ -19,7 +19,7 @@ const (
 	// sampleSize is how much of a body its type is guessed by.
 	sampleSize = 512
 	// pieceSize is how much of a body goes out at once.
-	pieceSize = 128 << 10
+	pieceSize = MaxPiece
 )
 
 // answer is what a handler writes to. It does what Go's server does, as far as
@@ -201,8 +201,9 @@ var errHeaders = fmt.Errorf("the answer's headers are larger than %d bytes", max
 
 // sendHead sends the first frame of the answer.
 func (a *answer) sendHead(text []byte, last bool) error {
-	buffer := room(smallBuffer)
-	defer buffer.giveBack()
+	// What precedes the headers, and a type that is guessed, take less than 256
+	// bytes.
+	buffer := room(headerSize + 256 + len(a.fields) + len(text))
 	to := buffer.bytes[:headerSize+4]
 	to = binary.AppendUvarint(to, uint64(a.status))
 	to = binary.AppendVarint(to, a.length)
@@ -217,11 +218,16 @@ func (a *answer) sendHead(text []byte, last bool) error {
 	}
 	head := len(to) - headerSize - 4
 	if head > maxHead {
+		buffer.giveBack()
 		return errHeaders
 	}
 	binary.LittleEndian.PutUint32(to[headerSize:], uint32(head))
 	to = append(to, text...)
 	putHeader(to, kindHead, last, a.call.id, len(to)-headerSize)
+	if len(to) > smallBuffer {
+		return a.call.conn.out.sendOwned(buffer, len(to))
+	}
+	defer buffer.giveBack()
 	return a.call.conn.out.send(to)
 }
 

@@ -27,14 +27,18 @@ const (
 	// kind, whether it is the last of its body, two bytes that are zero, the
 	// exchange and the payload's length.
 	headerSize = 12
-	// MaxPiece is the largest piece of a body in one frame, in bytes.
-	MaxPiece = 128 << 10
+	// MaxPiece is the largest piece of a body in one frame, in bytes. Each is
+	// waited for: half as large, a body of 1 MiB wakes both sides twice as often.
+	MaxPiece = 256 << 10
 	// maxHead is the largest request line, or status, with its headers.
 	maxHead = 256 << 10
 	// maxPayload is what one frame may have.
 	maxPayload = 4 + maxHead + MaxPiece
-	// smallBuffer is enough for most payloads.
-	smallBuffer = 4 << 10
+	// smallBuffer is enough for most payloads, mediumBuffer for most bodies, and
+	// largeBuffer for every piece that has no large head.
+	smallBuffer  = 4 << 10
+	mediumBuffer = 36 << 10
+	largeBuffer  = 4 + MaxPiece + smallBuffer
 )
 
 // errProtocol is that the other side does not keep to the rules.
@@ -55,8 +59,9 @@ type frame struct {
 type buffer struct{ bytes []byte }
 
 var (
-	smallBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, smallBuffer)} }}
-	largeBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, 4+MaxPiece+smallBuffer)} }}
+	smallBuffers  = sync.Pool{New: func() any { return &buffer{make([]byte, smallBuffer)} }}
+	mediumBuffers = sync.Pool{New: func() any { return &buffer{make([]byte, mediumBuffer)} }}
+	largeBuffers  = sync.Pool{New: func() any { return &buffer{make([]byte, largeBuffer)} }}
 )
 
 // room is a buffer of at least so many bytes.
@@ -64,7 +69,9 @@ func room(n int) *buffer {
 	switch {
 	case n <= smallBuffer:
 		return smallBuffers.Get().(*buffer)
-	case n <= 4+MaxPiece+smallBuffer:
+	case n <= mediumBuffer:
+		return mediumBuffers.Get().(*buffer)
+	case n <= largeBuffer:
 		return largeBuffers.Get().(*buffer)
 	}
 	return &buffer{make([]byte, n)}
@@ -74,7 +81,9 @@ func (b *buffer) giveBack() {
 	switch cap(b.bytes) {
 	case smallBuffer:
 		smallBuffers.Put(b)
-	case 4 + MaxPiece + smallBuffer:
+	case mediumBuffer:
+		mediumBuffers.Put(b)
+	case largeBuffer:
 		largeBuffers.Put(b)
 	}
 }

@@ -119,6 +119,11 @@ func (w *writer) await(ctx context.Context, broken <-chan struct{}) error {
 
 // send takes a copy of a frame. An error means that nothing is sent any more.
 func (w *writer) send(f []byte) error {
+	if len(f) > smallBuffer {
+		// Memory that grows with every such frame would be made anew each time.
+		buffer := room(len(f))
+		return w.sendOwned(buffer, copy(buffer.bytes, f))
+	}
 	return w.add(func(b *batch) { b.small = append(b.small, f...) })
 }
 
@@ -139,11 +144,17 @@ func (w *writer) signal(k kind, id uint32) error {
 // buffer, which belongs to the writer from now on.
 func (w *writer) sendPiece(id uint32, piece *buffer, n int, last bool) error {
 	putHeader(piece.bytes, kindData, last, id, n)
+	return w.sendOwned(piece, headerSize+n)
+}
+
+// sendOwned sends the n bytes of a buffer, which are a frame. The buffer belongs
+// to the writer from now on.
+func (w *writer) sendOwned(f *buffer, n int) error {
 	err := w.add(func(b *batch) {
-		b.large = append(b.large, owned{after: len(b.small), frame: piece.bytes[:headerSize+n], buffer: piece})
+		b.large = append(b.large, owned{after: len(b.small), frame: f.bytes[:n], buffer: f})
 	})
 	if err != nil {
-		piece.giveBack()
+		f.giveBack()
 	}
 	return err
 }

@@ -90,7 +90,7 @@ func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr
 	config.VersionedPlugins = rpc.ClientPlugins()
 	config.UnixSocketConfig = &plugin.UnixSocketConfig{TempDir: dir}
 	config.RunnerFunc = func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-		env := environment(spec.Env, dir)
+		env := environment(spec.Env, dir, c.Background)
 		started.command = func() (*exec.Cmd, func(), error) { return c.command(l.binary, dir, env, leaf) }
 		return started, nil
 	}
@@ -119,9 +119,16 @@ func (p *Process) startError(ctx context.Context, binary string, err error) erro
 
 // environment is what a runner's process starts with: go-plugin's variables,
 // and those that the Go runtime reads before a config could bring them. The
-// stream's own environment comes with its config.
-func environment(fromPlugin []string, dir string) []string {
-	env := append([]string{"GOGC=" + rpc.StartGOGC}, fromPlugin...)
+// stream's own environment comes with its config. A runner that is started ahead
+// is collected more often.
+func environment(fromPlugin []string, dir string, ahead bool) []string {
+	collected := rpc.StartGOGC
+	if ahead {
+		collected = rpc.AheadGOGC
+	}
+	// Nobody asks a runner where it has allocated memory, and the table of it
+	// takes some itself.
+	env := append([]string{"GOGC=" + collected, "GODEBUG=memprofilerate=0"}, fromPlugin...)
 	for _, name := range []string{"TZ", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
