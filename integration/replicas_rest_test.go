@@ -165,6 +165,43 @@ func TestReplicasRestOverRestarts(t *testing.T) {
 	}
 }
 
+// TestReplicasRestThroughChanges: one that is not needed is started by none, and has
+// taken them all when it is.
+func TestReplicasRestThroughChanges(t *testing.T) {
+	t.Parallel()
+	p := startPenstock(t, quickStop...)
+	resource := func(value string) {
+		p.expect(t, 200, "POST", "/resources/cache/shared", fmt.Sprintf(`{"memory": {"init_values": {"k": "%s"}}}`, value))
+	}
+	config := func(tag string) string {
+		reads := strings.Replace(napping(tag), "{sleep:", "{cache: {resource: shared, operator: get, key: k}}, {mapping: 'root = content()'}, {sleep:", 1)
+		return "runtime: {replicas: {min: 1, max: 2, in_flight: 1, cooldown: 300ms}}\n" + reads
+	}
+	resource("one")
+	p.expect(t, 200, "POST", "/streams/a", config("a"))
+	calls := nap(t, p.client, "a", 2, "1s")
+	awaitReplicas(t, p.client, "a", 2)
+	allAnswered(t, calls)
+	awaitReplicas(t, p.client, "a", 1)
+	for name, change := range map[string]func(){
+		"restart":   func() { p.expect(t, 200, "POST", "/streams/a/restart", "") },
+		"resource":  func() { resource("two") },
+		"log level": func() { p.expect(t, 200, "PUT", "/streams/a/log-level", `{"level": "debug"}`) },
+		"config":    func() { p.expect(t, 200, "PUT", "/streams/a", config("b")) },
+	} {
+		change()
+		now := replicasNow(t, p.client, "a")
+		assert.Equal(t, 1, now.busy(), "%s: %+v", name, now)
+		assert.Len(t, p.runners(), 1, name)
+	}
+	calls = nap(t, p.client, "a", 2, "1s")
+	awaitReplicas(t, p.client, "a", 2)
+	calls = append(calls, nap(t, p.client, "a", 2, "1ms")...)
+	for _, call := range calls {
+		assert.Equal(t, "b:two", end(t, "a call", call).Text())
+	}
+}
+
 // TestReplicasCooldownOverARestart: a supervisor that starts gives no runner back
 // earlier than the last one would have.
 func TestReplicasCooldownOverARestart(t *testing.T) {
