@@ -101,8 +101,8 @@ func (s *Supervisor) Resume(ctx context.Context, id string, _ Change) error {
 }
 
 // Restart gives a stream a new runner, also one that has finished or failed,
-// and then each of its replicas, one after the other. The old one serves until
-// the new one is ready. It fails with ErrPaused.
+// and then each of its replicas that does not rest, one after the other. The old
+// one serves until the new one is ready. It fails with ErrPaused.
 func (s *Supervisor) Restart(ctx context.Context, id string, ch Change) error {
 	st, err := s.find(id)
 	if err != nil {
@@ -118,7 +118,13 @@ func (s *Supervisor) Restart(ctx context.Context, id string, ch Change) error {
 		return err
 	}
 	for _, replica := range st.replicas.all() {
-		err := replica.do(ctx, func(ctx context.Context) error { return replica.renew(ctx, s.stopTimeout(ch)) })
+		err := replica.do(ctx, func(ctx context.Context) error {
+			if replica.state == StateIdle {
+				// Its keeper starts it when it is needed.
+				return nil
+			}
+			return replica.renew(ctx, s.stopTimeout(ch))
+		})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return numbered(replicaNumber(replica.id), err)
 		}

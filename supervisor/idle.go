@@ -73,6 +73,9 @@ func (s *stream) idleRunner() store.Runner {
 // recallIdle leaves a stream idle that was so under the last supervisor.
 func (s *stream) recallIdle(run store.Runner) {
 	s.endpoints, s.reason = run.Endpoints, "nobody has called it"
+	if s.of != nil {
+		s.reason = "it was not needed when the server was started"
+	}
 	s.bindIdle()
 	s.move(eventIdled)
 }

@@ -35,6 +35,9 @@ func (s *stream) choose(v *view, method string) (inst *instance, entered bool) {
 	s.replicas.mu.Lock()
 	defer s.replicas.mu.Unlock()
 	free := slices.DeleteFunc(s.runners(v), func(i *instance) bool { return i.leaving })
+	if reading && slices.ContainsFunc(free, func(i *instance) bool { return i.traffic.open() }) {
+		free = slices.DeleteFunc(free, func(i *instance) bool { return !i.traffic.open() })
+	}
 	for len(free) > 0 {
 		at := s.leastBusy(free)
 		inst := free[at]

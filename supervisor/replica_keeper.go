@@ -291,7 +291,18 @@ func (s *stream) drain(patience time.Duration) {
 	if v == nil || v.current == nil {
 		return
 	}
-	v.current.traffic.quiet(s.life, patience)
+	ctx, cancel := context.WithTimeout(s.life, patience)
+	defer cancel()
+	v.current.traffic.quiet(ctx, patience)
+	// What only reads does not count there.
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for v.current.load.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // rest gives the process of a replica back, and has it run something else when

@@ -264,7 +264,9 @@ func (r *replicas) known(o options.Replicas) map[int]*keeper {
 			// An earlier supervisor has made it.
 			k := r.keeper(number)
 			v := replica.seen.Load()
-			k.goal.run = v == nil || v.state != StateIdle
+			if k.goal.run = v == nil || v.state != StateIdle; !k.goal.run {
+				k.goal.why = v.reason
+			}
 		}
 	}
 	out := map[int]*keeper{}

@@ -27,6 +27,13 @@ func (t *traffic) enter() bool {
 	return true
 }
 
+// open says that the runner takes requests.
+func (t *traffic) open() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.closed
+}
+
 // shut lets no request in any more if there is none in.
 func (t *traffic) shut() bool {
 	t.mu.Lock()
