@@ -1,10 +1,12 @@
 package runner
 
 import (
+	"os"
 	"runtime/debug"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-plugin"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -58,17 +60,45 @@ func TestCollectorIsTold(t *testing.T) {
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	t.Setenv("GOGC", rpc.StartGOGC)
 	adaptCollector()
-	target := func() int {
-		percent := debug.SetGCPercent(-1)
-		debug.SetGCPercent(percent)
-		return percent
-	}
-	require.Equal(t, usualGC, target())
+	require.Equal(t, usualGC, gcTarget())
 	require.Eventually(t, func() bool {
 		garbage()
-		return target() == busyGC
+		return gcTarget() == busyGC
 	}, 10*time.Second, time.Millisecond)
-	require.Eventually(t, func() bool { return target() == usualGC }, 4*calmTime, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return gcTarget() == usualGC }, 4*calmTime, 10*time.Millisecond)
+}
+
+// TestCollectorIsHurried: a runner that was started ahead is not collected more
+// often than another once it has a config, whether or not it was confined for
+// that.
+func TestCollectorIsHurried(t *testing.T) {
+	t.Cleanup(func() { debug.SetGCPercent(usualGC) })
+	// Not t.TempDir: its path is too long for a socket.
+	dir, err := os.MkdirTemp("", "penstock-runner")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	for _, confined := range []bool{false, true} {
+		t.Setenv("GOGC", rpc.AheadGOGC)
+		// Preparing forgets it.
+		t.Setenv(plugin.EnvUnixSocketDir, dir)
+		debug.SetGCPercent(50)
+		s, err := newServer("")
+		require.NoError(t, err)
+		if confined {
+			require.NoError(t, s.Assume(t.Context(), rpc.Assignment{}))
+		}
+		_, err = s.Prepare(t.Context(), rpc.PrepareRequest{StreamID: "a", LogLevel: "info", Config: []byte("input: {nonsense: {}}")})
+		require.Error(t, err)
+		assert.Equal(t, startGC, gcTarget(), "confined: %t", confined)
+		require.NoError(t, s.listener.Close())
+	}
+}
+
+// gcTarget is the collector's target now.
+func gcTarget() int {
+	percent := debug.SetGCPercent(-1)
+	debug.SetGCPercent(percent)
+	return percent
 }
 
 var sink []byte

@@ -105,6 +105,9 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	if !s.named.CompareAndSwap(nil, &rpc.Identity{StreamID: req.StreamID, Instance: req.Instance}) {
 		return rpc.Prepared{}, rpc.ErrPrepared
 	}
+	if !s.assumed.Load() {
+		hurryCollector()
+	}
 	s.level.Set(level)
 	s.orphan.setTimeout(req.OrphanTimeout)
 	if err := forgetHandshake(); err != nil {
