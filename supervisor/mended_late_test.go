@@ -190,7 +190,7 @@ func TestSetMeetsDeletion(t *testing.T) {
 	require.NoError(t, s.Create(ctx, "a", parsed(t, plain), Change{}))
 	creation, set := make(chan error, 1), make(chan error, 1)
 	go func() { creation <- s.Create(ctx, "b", parsed(t, hanging), Change{}) }()
-	require.Eventually(t, func() bool { return runnerFolders(t, s) == 2 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.all()) == 2 }, patience, time.Millisecond)
 	go func() {
 		set <- s.ReplaceAll(ctx, map[string]*document.Document{"a": parsed(t, plain+"\nn: 2"), "b": parsed(t, plain)}, Change{})
 	}()
