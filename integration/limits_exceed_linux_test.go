@@ -235,10 +235,11 @@ output: {sync_response: {}}
 	pid := assertEnforced(t, p.server, "files").PID
 	pending := begin(t, p.client, request{Method: "POST", Path: "/files/post", Body: fmt.Sprintf(`{"n":%d}`, requests)})
 	await(t, patience, "all its files to be open", func() error {
-		if open, err := openFiles(pid); err != nil || open < limit-own {
-			return fmt.Errorf("there are %d (%v)", open, err)
+		open, err := openFiles(pid)
+		if err == nil && open < limit-own {
+			err = fmt.Errorf("there are %d", open)
 		}
-		return nil
+		return err
 	})
 	s := statusOfLimits(t, p.client, "files")
 	assert.Equal(t, "running", s.State)
