@@ -229,7 +229,11 @@ func (s *Supervisor) askBack(ctx context.Context, st *stream, inst *instance, ad
 	if st.of != nil {
 		st = st.of
 	}
-	s.sockets.retain(st.id, st.seen.Load().listens())
+	// The stream of a replica may be about to be recalled, and closes then what it
+	// has no use for.
+	if v := st.seen.Load(); v != nil {
+		s.sockets.retain(st.id, v.listens())
+	}
 	return nil
 }
 
