@@ -37,13 +37,7 @@ func (s *stream) giveBack() {
 	s.switching, s.endpoints = true, inst.endpoints
 	s.publish()
 	s.secureSocket()
-	// One that hangs has none to tell, and is ended all the same.
-	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
-	s.last, _ = inst.proc.Stats(ctx)
-	cancel()
-	s.lastProcess = s.sup.figures(inst)
-	s.retire(s.sup.cfg.Timeouts.Stop)
-	s.switching = false
+	s.retireKnown(s.sup.cfg.Timeouts.Stop)
 	s.reason = "nobody has called it for " + timeout.String()
 	s.bindIdle()
 	// Before anybody can see that it is idle: whoever has seen it may rely on
@@ -51,6 +45,20 @@ func (s *stream) giveBack() {
 	s.keepIdle()
 	s.move(eventIdled)
 	s.log.Info("gave the process of an idle stream back", zap.Int("pid", s.lastPID), zap.Duration("idle_timeout", timeout))
+}
+
+// retireKnown ends the current instance and keeps what it has counted, for those
+// who ask while there is none.
+func (s *stream) retireKnown(timeout time.Duration) {
+	inst := s.current
+	s.endpoints = inst.endpoints
+	// One that hangs has nothing to tell, and is ended all the same.
+	ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
+	s.last, _ = inst.proc.Stats(ctx)
+	cancel()
+	s.lastProcess = s.sup.figures(inst)
+	s.retire(timeout)
+	s.switching = false
 }
 
 // keepIdle has the next supervisor leave the stream idle.
@@ -116,7 +124,12 @@ func (s *stream) wake() {
 		if s.state != StateIdle {
 			return
 		}
-		s.switching = true
-		s.start()
+		s.startRested()
 	})
+}
+
+// startRested starts a stream that is idle. What is sent to it meanwhile waits.
+func (s *stream) startRested() {
+	s.switching = true
+	s.start()
 }

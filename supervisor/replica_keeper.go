@@ -245,8 +245,7 @@ func (k *keeper) resume(ctx context.Context, replica *stream, g goal) error {
 		if err := replica.rest(k.to(g), ""); err != nil {
 			return err
 		}
-		replica.switching = true
-		replica.start()
+		replica.startRested()
 		return nil
 	})
 }
@@ -268,8 +267,7 @@ func (k *keeper) change(ctx context.Context, replica *stream, g goal) error {
 		if err := replica.rest(k.to(g), "it does not take a change"); err != nil {
 			return err
 		}
-		replica.switching = true
-		replica.start()
+		replica.startRested()
 		return nil
 	})
 }
@@ -316,13 +314,7 @@ func (s *stream) rest(to revised, why string) error {
 		s.switching = true
 		s.publish()
 		s.drain(timeout / 2)
-		ctx, cancel := context.WithTimeout(s.life, s.sup.cfg.Timeouts.RPC)
-		s.last, _ = s.current.proc.Stats(ctx)
-		cancel()
-		s.lastProcess = s.sup.figures(s.current)
-		s.endpoints = s.current.endpoints
-		s.retire(timeout / 2)
-		s.switching = false
+		s.retireKnown(timeout / 2)
 	}
 	s.retry = nil
 	s.forgive()
