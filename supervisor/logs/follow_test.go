@@ -353,3 +353,28 @@ func TestATailWhileFilesRotate(t *testing.T) {
 		require.NoError(t, r.Close())
 	}
 }
+
+// The writer is between the two pages of one write when the reader takes the
+// size of the file.
+func TestAnUnfinishedLineIsFinished(t *testing.T) {
+	dir := t.TempDir()
+	log := rotated(t, dir, "stream.log")
+	write(t, log, "1\nha")
+	r := open(t, dir, Query{Tail: 2})
+	assert.Equal(t, []string{"1"}, next(t, r, 1))
+	rest := make(chan error)
+	go func() {
+		_, err := io.WriteString(log, "lf\n2\n")
+		rest <- err
+	}()
+	assert.Equal(t, []string{"half"}, next(t, r, 1))
+	require.NoError(t, <-rest)
+	_, err := r.Next(soon(t))
+	assert.ErrorIs(t, err, io.EOF)
+
+	// What a crash has left is not waited for, and not lost.
+	write(t, log, "le")
+	ago := time.Now().Add(-time.Minute)
+	require.NoError(t, os.Chtimes(filepath.Join(dir, "stream.log"), ago, ago))
+	assert.Equal(t, []string{"2", "le"}, next(t, open(t, dir, Query{Tail: 2}), 2))
+}

@@ -245,6 +245,9 @@ func (r *Reader) fill(ctx context.Context) error {
 		r.notice = r.chain[0].notice
 		r.flush = r.source != SourceOutput || r.notice != ""
 	case r.ended && len(r.line) > 0:
+		if err := r.finish(ctx); err != nil {
+			return err
+		}
 		r.flush = true
 	case r.ended:
 		return io.EOF
