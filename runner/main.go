@@ -18,7 +18,8 @@ import (
 // means what the Go tool recorded at the build. Main returns the exit code.
 //
 // With the argument --version it prints the version in one line instead, which
-// is how a supervisor asks the binary on the disk.
+// is how a supervisor asks the binary on the disk, and with --describe which
+// components it carries, as an rpc.Description in JSON.
 func Main(version string) int {
 	if version == "" {
 		version = recordedVersion()
@@ -26,6 +27,9 @@ func Main(version string) int {
 	if len(os.Args) == 2 && os.Args[1] == "--version" {
 		fmt.Println(version)
 		return 0
+	}
+	if len(os.Args) == 2 && os.Args[1] == rpc.DescribeFlag {
+		return describe(os.Stdout, version)
 	}
 	// A supervisor that dies must not take the runner along by a pipe.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
