@@ -52,6 +52,8 @@ type instance struct {
 	startedAt time.Time
 	// generation is that of the resources it was built with.
 	generation uint64
+	// sharing is whether it uses the resource host, as a useOfHost.
+	sharing atomic.Int32
 	// limits are those in force.
 	limits options.Limits
 	// layers are what the kernel said it is confined in.
@@ -73,12 +75,14 @@ type follower struct {
 	// if the stream has ended by itself.
 	over     chan struct{}
 	finished *rpc.Finished
+	// wants holds one when the runner needs a connection to the resource host.
+	wants chan struct{}
 }
 
 func (s *Supervisor) follow(proc *process.Process, id string, limits options.Limits) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	watches := s.watch(proc, id, limits)
-	f := &follower{unwatch: func() { cancel(); watches.stop() }, watches: watches, over: make(chan struct{})}
+	f := &follower{unwatch: func() { cancel(); watches.stop() }, watches: watches, over: make(chan struct{}), wants: make(chan struct{}, 1)}
 	s.watchers.Go(func() {
 		defer close(f.over)
 		var finished *rpc.Finished
@@ -87,6 +91,12 @@ func (s *Supervisor) follow(proc *process.Process, id string, limits options.Lim
 		_ = untilAnswered(ctx, proc, func() error {
 			return proc.Events(ctx, func(e rpc.Event) error {
 				finished = e.Finished
+				if e.Wanting {
+					select {
+					case f.wants <- struct{}{}:
+					default:
+					}
+				}
 				return nil
 			})
 		})
@@ -123,7 +133,12 @@ const deathNotice = time.Second
 // resources. A config that is refused gives an error that wraps ErrInvalid;
 // its runner is gone then. The context bounds all of it.
 func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList, logLevel string) (*instance, error) {
-	req := s.prepareRequest(id, resources.list, sp.options)
+	list := resources.list
+	if id == hostID {
+		list, sp.options = resources.shared, s.hostOptions(sp.options)
+	}
+	req := s.prepareRequest(id, list, sp.options)
+	req.Host = id == hostID
 	req.Config = sp.engine.Text()
 	req.Instance = rand.Text()
 	req.LogLevel = logLevel

@@ -20,7 +20,9 @@ type resourceSet struct {
 // resourceList is what a runner is built with. Each change of the resources
 // begins a new generation.
 type resourceList struct {
-	list       []rpc.Resource
+	list []rpc.Resource
+	// shared are those that live in the resource host.
+	shared     []rpc.Resource
 	generation uint64
 }
 
@@ -29,7 +31,9 @@ type storedResource struct {
 	doc *document.Document
 	// labelled is the config with its id as the label, for the engine.
 	labelled *document.Document
-	origin   store.Origin
+	// outline is the config's component without what is in it.
+	outline []byte
+	origin  store.Origin
 	// generation is the one that began with it.
 	generation uint64
 }
@@ -44,7 +48,7 @@ func (r *resourceSet) snapshot() map[string]storedResource {
 func (r *resourceSet) all() resourceList {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return resourceList{toRPC(r.byID, ""), r.generation}
+	return resourceList{toRPC(r.byID, ""), sharedOut(r.byID), r.generation}
 }
 
 // next is the list for runners that are to have the candidate, which is put
@@ -52,7 +56,7 @@ func (r *resourceSet) all() resourceList {
 func (r *resourceSet) next(candidate map[string]storedResource) resourceList {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return resourceList{toRPC(candidate, ""), r.generation + 1}
+	return resourceList{toRPC(candidate, ""), sharedOut(candidate), r.generation + 1}
 }
 
 // present is what is in force, and its generation.

@@ -50,6 +50,10 @@ type Supervisor struct {
 	// way of new runners.
 	cleared chan struct{}
 
+	// hostStart is held while the resource host is looked for, and sharing while
+	// it is told of resources.
+	hostStart, sharing sync.Mutex
+
 	// starts bounds how many runners are being forked at once.
 	starts *semaphore.Weighted
 	// bulk is held by a change of many streams, one at a time.
@@ -262,6 +266,11 @@ func (s *Supervisor) reserve(ctx context.Context, id string) (*stream, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
+	return s.reserveAnew(ctx, id)
+}
+
+// reserveAnew is reserve for an id that may be the resource host's.
+func (s *Supervisor) reserveAnew(ctx context.Context, id string) (*stream, error) {
 	for {
 		s.mu.Lock()
 		if s.closed {
@@ -378,7 +387,7 @@ func (s *Supervisor) find(id string) (*stream, error) {
 	closed := s.closed
 	s.mu.RUnlock()
 	switch {
-	case ok && st.of == nil && st.seen.Load() != nil:
+	case ok && st.of == nil && !st.isHost() && st.seen.Load() != nil:
 		return st, nil
 	case closed:
 		// It may be one that has been stopped already.

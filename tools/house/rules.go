@@ -41,9 +41,11 @@ var mayImport = map[string][]string{
 	"rpc/multiplex":            {"rpc/upgrade"},
 	"rpc/processors":           {},
 	"rpc/runnerpb":             {},
+	"rpc/sharepb":              {},
 	"rpc/upgrade":              {},
-	"runner":                   {"rpc", "rpc/handover", "rpc/multiplex", "rpc/processors", "runner/engine"},
-	"runner/engine":            {"rpc"},
+	"runner":                   {"rpc", "rpc/handover", "rpc/multiplex", "rpc/processors", "runner/engine", "runner/share"},
+	"runner/engine":            {"rpc", "rpc/sharepb", "runner/share"},
+	"runner/share":             {"rpc/sharepb"},
 	"integration/...":          {"integration/..."},
 	"integration/chaos/runner": {"runner"},
 }
