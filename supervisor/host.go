@@ -179,6 +179,9 @@ func (s *Supervisor) patrolHost(st *stream) {
 			return
 		case <-s.root.Done():
 			return
+		case <-s.hostNudge:
+			// Nobody needs what it had last.
+			unneeded = hostIdle
 		case <-time.After(hostPatrol):
 		}
 		unneeded++

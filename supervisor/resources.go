@@ -373,6 +373,10 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) (err er
 		s.resources.begin(generation + 1)
 		if sharedType(typ) {
 			s.reshare(s.root)
+			select {
+			case s.hostNudge <- struct{}{}:
+			default:
+			}
 		}
 	}
 	return err

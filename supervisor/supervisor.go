@@ -53,6 +53,8 @@ type Supervisor struct {
 	// hostStart is held while the resource host is looked for, and sharing while
 	// it is told of resources.
 	hostStart, sharing sync.Mutex
+	// hostNudge has it looked at once whether the host is needed.
+	hostNudge chan struct{}
 
 	// starts bounds how many runners are being forked at once.
 	starts *semaphore.Weighted
@@ -112,6 +114,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
 		bulk:        semaphore.NewWeighted(1),
+		hostNudge:   make(chan struct{}, 1),
 		strays:      strayList{ids: map[string]bool{}},
 		streams:     map[string]*stream{},
 	}
