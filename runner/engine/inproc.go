@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ import (
 
 const (
 	inprocName = "inproc"
+	// numberKey is the metadata of a message that holds its batch's number. It
+	// does not leave the process.
+	numberKey = "penstock_batch_number"
 	// numberingName is the processor that numbers the batches of an output.
 	// Nobody's config can name it: it is registered after linting.
 	numberingName = "penstock_numbering"
@@ -23,9 +27,9 @@ const (
 	// In one process there is no bound: the other stream may gather as many
 	// before it writes any.
 	inprocInFlight = 1024
-	// turnPatience is how long a batch waits for the one before it to be pushed,
-	// which the engine may have dropped.
-	turnPatience = 100 * time.Millisecond
+	// turnPatience is how long a batch waits for the one before it to come, which
+	// the engine may have dropped.
+	turnPatience = 5 * time.Second
 )
 
 // registerInproc puts an input and an output in the place of the engine's
@@ -131,10 +135,10 @@ type numbering struct {
 	mu sync.Mutex
 	// given is the last number, and next the one whose turn it is.
 	given, next uint64
-	news        chan struct{}
+	// here are those that wait for their turn or have it.
+	here map[uint64]bool
+	news chan struct{}
 }
-
-type numberKey struct{}
 
 func (n *numberings) register(env *service.Environment) error {
 	spec := service.NewConfigSpec().Summary("Numbers the batches of an output.").Field(service.NewStringField(""))
@@ -157,7 +161,7 @@ func (n *numberings) register(env *service.Environment) error {
 func (n *numberings) policy(env *service.Environment) (*numbering, service.BatchPolicy, error) {
 	n.mu.Lock()
 	id := strconv.Itoa(len(n.byID))
-	order := &numbering{next: 1, news: make(chan struct{})}
+	order := &numbering{next: 1, here: map[uint64]bool{}, news: make(chan struct{})}
 	n.byID[id] = order
 	n.mu.Unlock()
 	spec := service.NewConfigSpec().Field(service.NewBatchPolicyField("batching"))
@@ -169,14 +173,21 @@ func (n *numberings) policy(env *service.Environment) (*numbering, service.Batch
 	return order, policy, err
 }
 
-// ProcessBatch implements service.BatchProcessor.
+// ProcessBatch implements service.BatchProcessor. Messages whose processing has
+// failed may never come to be written, by the stream's config: a batch of nothing
+// else has no place in the order, and of any other each message knows it.
 func (n *numbering) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	if !slices.ContainsFunc(batch, func(m *service.Message) bool { return m.GetError() == nil }) {
+		return []service.MessageBatch{batch}, nil
+	}
 	n.mu.Lock()
 	n.given++
 	number := n.given
 	n.mu.Unlock()
-	if len(batch) > 0 {
-		batch[0] = batch[0].WithContext(context.WithValue(batch[0].Context(), numberKey{}, number))
+	for i, m := range batch {
+		// A copy: what an output refuses may go to another one.
+		batch[i] = m.Copy()
+		batch[i].MetaSetMut(numberKey, number)
 	}
 	return []service.MessageBatch{batch}, nil
 }
@@ -190,8 +201,15 @@ func (n *numbering) turn(ctx context.Context, batch service.MessageBatch) (done 
 	if len(batch) == 0 {
 		return func() {}, nil
 	}
-	number, _ := batch[0].Context().Value(numberKey{}).(uint64)
-	done = sync.OnceFunc(func() { n.pass(number + 1) })
+	value, _ := batch[0].MetaGetMut(numberKey)
+	number, numbered := value.(uint64)
+	if !numbered {
+		return func() {}, nil
+	}
+	done = sync.OnceFunc(func() { n.leave(number) })
+	n.mu.Lock()
+	n.here[number] = true
+	n.mu.Unlock()
 	for {
 		n.mu.Lock()
 		next, news := n.next, n.news
@@ -203,21 +221,36 @@ func (n *numbering) turn(ctx context.Context, batch service.MessageBatch) (done 
 		select {
 		case <-news:
 		case <-ctx.Done():
+			done()
 			return nil, ctx.Err()
 		case <-time.After(turnPatience):
-			// Each that is missing costs so much once.
-			n.pass(next + 1)
+			n.skip(next)
 		}
 	}
 }
 
-// pass makes it the turn of a number, unless it is that of a later one already.
-func (n *numbering) pass(next uint64) {
+// leave gives the turn of a number to the next, or gives it up.
+func (n *numbering) leave(number uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if next > n.next {
-		n.next = next
-		close(n.news)
-		n.news = make(chan struct{})
+	delete(n.here, number)
+	if number == n.next {
+		n.pass()
 	}
+}
+
+// skip passes a number over that has the turn and never came.
+func (n *numbering) skip(number uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.next == number && !n.here[number] {
+		n.pass()
+	}
+}
+
+// pass makes it the next one's turn. The caller holds the lock.
+func (n *numbering) pass() {
+	n.next++
+	close(n.news)
+	n.news = make(chan struct{})
 }

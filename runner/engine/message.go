@@ -23,6 +23,9 @@ func batchToProto(batch service.MessageBatch) (*sharepb.Batch, error) {
 		}
 		message := &sharepb.Message{Content: content}
 		if err := m.MetaWalkMut(func(key string, value any) error {
+			if key == numberKey {
+				return nil
+			}
 			meta, err := metaToProto(key, value)
 			message.Metadata = append(message.Metadata, meta)
 			return err
