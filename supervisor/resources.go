@@ -278,7 +278,13 @@ func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, 
 // caller has the turn of bulk changes: such runners share a user.
 func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map[string]storedResource, chilled bool) error {
 	defaults, _ := options.Parse(nil, options.Allowed{})
+	if sharedType(candidate[id].typ) {
+		defaults = s.hostOptions(defaults)
+	}
 	req := s.prepareRequest("", toRPC(candidate, id), defaults)
+	if sharedType(candidate[id].typ) {
+		req.Environment[folderVariable] = s.dataDir(hostID)
+	}
 	req.ResourcesOnly = true
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
