@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"debug/elf"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -19,21 +18,22 @@ import (
 // file tells a file from another that was put in its place, and from what it was
 // before it was written over.
 type file struct {
-	dev, inode uint64
-	size       int64
-	modified   time.Time
+	// place is its device and inode.
+	place    string
+	size     int64
+	modified time.Time
 }
 
 func fileOf(info os.FileInfo) file {
 	out := file{size: info.Size(), modified: info.ModTime()}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		out.dev, out.inode = uint64(stat.Dev), uint64(stat.Ino)
+		out.place = fmt.Sprint(stat.Dev, " ", stat.Ino)
 	}
 	return out
 }
 
 func (f file) same(other file) bool {
-	return f.dev == other.dev && f.inode == other.inode && f.size == other.size && f.modified.Equal(other.modified)
+	return f.place == other.place && f.size == other.size && f.modified.Equal(other.modified)
 }
 
 // found is a runner's binary as a look at the disk has found it.
@@ -88,7 +88,7 @@ func executable(path string) (file, error) {
 // buildID is that which Go's linker gave the binary; of one without, what its file
 // is told apart by. It is fit for a file's name.
 func (f found) buildID() string {
-	id := cmp.Or(goBuildID(f.path), fmt.Sprint(f.path, f.file.dev, f.file.inode, f.file.size, f.file.modified.UnixNano()))
+	id := cmp.Or(goBuildID(f.path), fmt.Sprint(f.path, f.file.place, f.file.size, f.file.modified.UnixNano()))
 	// The id has slashes, and people may give it another by -ldflags=-buildid.
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:16])
@@ -110,7 +110,7 @@ func goBuildID(path string) string {
 	if err != nil || len(note) < head+4 {
 		return ""
 	}
-	order := binary.ByteOrder(program.ByteOrder)
+	order := program.ByteOrder
 	size := order.Uint32(note[4:])
 	rest := note[head:]
 	if order.Uint32(note) != 4 || !bytes.HasPrefix(rest, []byte("Go\x00\x00")) || uint64(size) > uint64(len(rest)-4) {
