@@ -91,10 +91,8 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
 	}
 	cfg.DataDir = dataDir
-	if cfg.Runner == "" {
-		if cfg.Runner, err = besideMyself("penstock-runner"); err != nil {
-			return nil, err
-		}
+	if cfg.Runner, err = runnerPath(cfg.Runner); err != nil {
+		return nil, err
 	}
 	s := &Supervisor{
 		cfg:         cfg,
