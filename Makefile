@@ -52,7 +52,7 @@ build: ## Build the static binaries into bin/
 # exec: the shell makes way, so that signals reach the server itself.
 .PHONY: run
 run: build ## Serve the example streams on 127.0.0.1:4195 until Ctrl-C
-	@exec $(BIN)/penstock serve --data-dir .penstock --set timeouts.shutdown=5s --set orphan_timeout=15s -r 'configs/resources/*.yaml' configs/examples
+	@exec $(BIN)/penstock serve --data-dir .penstock --set timeouts.shutdown=5s --set orphan_timeout=15s -r 'configs/resources/*.yaml' -t 'configs/templates/*.yaml' configs/examples
 
 .PHONY: clean
 clean: ## Remove bin/ and the data of `make run`

@@ -30,6 +30,7 @@ type Supervisor struct {
 	launcher    *process.Launcher
 	environment map[string]string
 	resources   *resourceSet
+	templates   templateSet
 	dataDirLock *os.File
 	store       *store.Store
 	hub         *events.Hub

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,10 @@ var templateClasses = map[string]string{
 // process keeps to from then on. A lint names its template's path as its Resource.
 // An error is what keeps a template from being one.
 func CheckTemplates(templates []rpc.Template, policy rpc.ComponentPolicy) ([]rpc.Lint, error) {
+	// The first of them settles the policy of the process.
+	if _, _, err := restrictOnce(policy); err != nil && !errors.Is(err, errOtherPolicy) {
+		return nil, err
+	}
 	linting, policy, err := restricted(policy)
 	if err != nil {
 		return nil, err
