@@ -49,6 +49,24 @@ build: ## Build the static binaries into bin/
 	@mkdir -p $(BIN)
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/penstock ./cmd/penstock-launch ./cmd/penstock-runner
 
+# The runners with upstream's components are modules of their own, so that none
+# of what they link is compiled for the rest. They are found beside penstock.
+.PHONY: build-messaging
+build-messaging: connect-source ## Build bin/penstock-runner-messaging: brokers, queues, databases
+	@$(BUILD_RUNNER)
+
+.PHONY: build-connect
+build-connect: connect-source ## Build bin/penstock-runner-connect: everything; minutes, the first time
+	@$(BUILD_RUNNER)
+
+# build-NAME makes penstock-runner-NAME of cmd/penstock-runner-NAME.
+BUILD_RUNNER = mkdir -p $(BIN) && CGO_ENABLED=0 $(GO) -C cmd/penstock-runner-$(@:build-%=%) build -trimpath -ldflags '$(LDFLAGS)' -o '$(abspath $(BIN))/' .
+
+# The part of Redpanda Connect that is under Apache-2.0, in bin/connect.
+.PHONY: connect-source
+connect-source:
+	@$(GO) -C tools run ./connect ..
+
 # exec: the shell makes way, so that signals reach the server itself.
 .PHONY: run
 run: build ## Serve the example streams on 127.0.0.1:4195 until Ctrl-C
