@@ -70,7 +70,7 @@ connect-source:
 # exec: the shell makes way, so that signals reach the server itself.
 .PHONY: run
 run: build ## Serve the example streams on 127.0.0.1:4195 until Ctrl-C
-	@exec $(BIN)/penstock serve --data-dir .penstock --set timeouts.shutdown=5s --set orphan_timeout=15s -r 'configs/resources/*.yaml' configs/examples
+	@exec $(BIN)/penstock serve --data-dir .penstock --set timeouts.shutdown=5s --set orphan_timeout=15s -r 'configs/resources/*.yaml' -t 'configs/templates/*.yaml' configs/examples
 
 .PHONY: clean
 clean: ## Remove bin/ and the data of `make run`
@@ -81,6 +81,7 @@ clean: ## Remove bin/ and the data of `make run`
 .PHONY: test
 test: $(TOOLS)/gotestsum ## Run every test with the race detector; PKG, TESTFLAGS narrow it
 	@scripts/ensure-cc.sh
+	@scripts/ensure-servers.sh
 	@mkdir -p bin
 	@CGO_ENABLED=1 $(TOOLS)/gotestsum --format standard-quiet --hide-summary=output --jsonfile bin/test.json -- \
 		-race -shuffle=on -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
@@ -129,6 +130,7 @@ check-modules:
 	@echo "check: go.mod"
 	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
 	@$(GO) -C integration/chaos mod tidy -diff || { echo "integration/chaos/go.mod is not tidy: run go -C integration/chaos mod tidy"; exit 1; }
+	@$(GO) -C integration/brokers mod tidy -diff || { echo "integration/brokers/go.mod is not tidy: run go -C integration/brokers mod tidy"; exit 1; }
 
 .PHONY: check-house
 check-house:
@@ -163,6 +165,7 @@ check-lint: $(TOOLS)/golangci-lint
 	@$(TOOLS)/golangci-lint config verify
 	@$(TOOLS)/golangci-lint run ./...
 	@cd integration/chaos && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
+	@cd integration/brokers && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
 	@cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./house/... ./licenses/...
 
 .PHONY: check-vulns

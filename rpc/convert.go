@@ -32,6 +32,9 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 			out.Environment[name] = []byte(value)
 		}
 	}
+	for _, t := range r.Templates {
+		out.Templates = append(out.Templates, &runnerpb.Template{Path: strings.ToValidUTF8(t.Path, "\uFFFD"), Text: t.Text})
+	}
 	for _, res := range r.Resources {
 		out.Resources = append(out.Resources, &runnerpb.Resource{
 			Type: res.Type, Id: res.ID, Config: res.Config, Check: res.Check, Posted: res.Posted,
@@ -59,6 +62,9 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 	}
 	for name, value := range r.GetEnvironment() {
 		out.Environment[name] = string(value)
+	}
+	for _, t := range r.GetTemplates() {
+		out.Templates = append(out.Templates, Template{Path: t.GetPath(), Text: t.GetText()})
 	}
 	for _, res := range r.GetResources() {
 		out.Resources = append(out.Resources, Resource{

@@ -211,6 +211,7 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts op
 	return rpc.PrepareRequest{
 		StreamID:        publicID(id),
 		Resources:       resources,
+		Templates:       s.templates.all(),
 		Environment:     s.variables(id, opts),
 		PrefixEndpoints: s.cfg.PrefixStreamEndpoints,
 		LogDir:          s.streamDir(id),

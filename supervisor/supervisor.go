@@ -30,6 +30,7 @@ type Supervisor struct {
 	launcher    *process.Launcher
 	environment map[string]string
 	resources   *resourceSet
+	templates   templateSet
 	dataDirLock *os.File
 	store       *store.Store
 	hub         *events.Hub
@@ -91,10 +92,8 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
 	}
 	cfg.DataDir = dataDir
-	if cfg.Runner == "" {
-		if cfg.Runner, err = besideMyself("penstock-runner"); err != nil {
-			return nil, err
-		}
+	if cfg.Runner, err = runnerPath(cfg.Runner); err != nil {
+		return nil, err
 	}
 	s := &Supervisor{
 		cfg:         cfg,

@@ -80,7 +80,7 @@ func (x Rejection_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Rejection_Kind.Descriptor instead.
 func (Rejection_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type Metric_Kind int32
@@ -132,7 +132,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type IdentifyResponse_Phase int32
@@ -194,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31, 0}
 }
 
 type PrepareRequest struct {
@@ -226,7 +226,9 @@ type PrepareRequest struct {
 	// The components and Bloblang functions that configs may use.
 	Policy *ComponentPolicy `protobuf:"bytes,14,opt,name=policy,proto3" json:"policy,omitempty"`
 	// How many metric series the stream may have; 0 is 10000.
-	MaxSeries     int32 `protobuf:"varint,15,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
+	MaxSeries int32 `protobuf:"varint,15,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
+	// Files that define components in terms of others.
+	Templates     []*Template `protobuf:"bytes,16,rep,name=templates,proto3" json:"templates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +368,67 @@ func (x *PrepareRequest) GetMaxSeries() int32 {
 	return 0
 }
 
+func (x *PrepareRequest) GetTemplates() []*Template {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+type Template struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For messages.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The template's file, YAML.
+	Text          []byte `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Template) Reset() {
+	*x = Template{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Template) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Template) ProtoMessage() {}
+
+func (x *Template) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Template.ProtoReflect.Descriptor instead.
+func (*Template) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Template) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Template) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
 type ComponentPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Deny what executes programs and what reads the host's files and
@@ -380,7 +443,7 @@ type ComponentPolicy struct {
 
 func (x *ComponentPolicy) Reset() {
 	*x = ComponentPolicy{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +455,7 @@ func (x *ComponentPolicy) String() string {
 func (*ComponentPolicy) ProtoMessage() {}
 
 func (x *ComponentPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +468,7 @@ func (x *ComponentPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentPolicy.ProtoReflect.Descriptor instead.
 func (*ComponentPolicy) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{1}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ComponentPolicy) GetDenyDangerous() bool {
@@ -434,7 +497,7 @@ type ClassPolicy struct {
 
 func (x *ClassPolicy) Reset() {
 	*x = ClassPolicy{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +509,7 @@ func (x *ClassPolicy) String() string {
 func (*ClassPolicy) ProtoMessage() {}
 
 func (x *ClassPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +522,7 @@ func (x *ClassPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassPolicy.ProtoReflect.Descriptor instead.
 func (*ClassPolicy) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{2}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ClassPolicy) GetAllow() []string {
@@ -494,7 +557,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +569,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +582,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Resource) GetType() string {
@@ -578,7 +641,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +653,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +666,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{4}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PrepareResponse) GetRejection() *Rejection {
@@ -654,7 +717,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +729,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +742,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Rejection) GetKind() Rejection_Kind {
@@ -723,7 +786,7 @@ type Lint struct {
 
 func (x *Lint) Reset() {
 	*x = Lint{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +798,7 @@ func (x *Lint) String() string {
 func (*Lint) ProtoMessage() {}
 
 func (x *Lint) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +811,7 @@ func (x *Lint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lint.ProtoReflect.Descriptor instead.
 func (*Lint) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Lint) GetLine() int32 {
@@ -789,7 +852,7 @@ type RehearseRequest struct {
 
 func (x *RehearseRequest) Reset() {
 	*x = RehearseRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +864,7 @@ func (x *RehearseRequest) String() string {
 func (*RehearseRequest) ProtoMessage() {}
 
 func (x *RehearseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +877,7 @@ func (x *RehearseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RehearseRequest.ProtoReflect.Descriptor instead.
 func (*RehearseRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RehearseRequest) GetPolicy() *ComponentPolicy {
@@ -832,7 +895,7 @@ type RehearseResponse struct {
 
 func (x *RehearseResponse) Reset() {
 	*x = RehearseResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +907,7 @@ func (x *RehearseResponse) String() string {
 func (*RehearseResponse) ProtoMessage() {}
 
 func (x *RehearseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +920,7 @@ func (x *RehearseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RehearseResponse.ProtoReflect.Descriptor instead.
 func (*RehearseResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
 }
 
 type AssumeRequest struct {
@@ -878,7 +941,7 @@ type AssumeRequest struct {
 
 func (x *AssumeRequest) Reset() {
 	*x = AssumeRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +953,7 @@ func (x *AssumeRequest) String() string {
 func (*AssumeRequest) ProtoMessage() {}
 
 func (x *AssumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +966,7 @@ func (x *AssumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssumeRequest.ProtoReflect.Descriptor instead.
 func (*AssumeRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AssumeRequest) GetUser() *User {
@@ -951,7 +1014,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1026,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1039,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *User) GetUid() uint32 {
@@ -1001,7 +1064,7 @@ type AssumeResponse struct {
 
 func (x *AssumeResponse) Reset() {
 	*x = AssumeResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1076,7 @@ func (x *AssumeResponse) String() string {
 func (*AssumeResponse) ProtoMessage() {}
 
 func (x *AssumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1089,7 @@ func (x *AssumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssumeResponse.ProtoReflect.Descriptor instead.
 func (*AssumeResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
 }
 
 type RunRequest struct {
@@ -1037,7 +1100,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1112,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1125,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
 }
 
 type RunResponse struct {
@@ -1073,7 +1136,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1148,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1161,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
 }
 
 type StopRequest struct {
@@ -1110,7 +1173,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1185,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1198,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopRequest) GetGrace() *durationpb.Duration {
@@ -1155,7 +1218,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1230,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1243,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopResponse) GetDrained() bool {
@@ -1198,7 +1261,7 @@ type ReadyRequest struct {
 
 func (x *ReadyRequest) Reset() {
 	*x = ReadyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1273,7 @@ func (x *ReadyRequest) String() string {
 func (*ReadyRequest) ProtoMessage() {}
 
 func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1286,7 @@ func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyRequest.ProtoReflect.Descriptor instead.
 func (*ReadyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
 type ReadyResponse struct {
@@ -1242,7 +1305,7 @@ type ReadyResponse struct {
 
 func (x *ReadyResponse) Reset() {
 	*x = ReadyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1317,7 @@ func (x *ReadyResponse) String() string {
 func (*ReadyResponse) ProtoMessage() {}
 
 func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1330,7 @@ func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyResponse.ProtoReflect.Descriptor instead.
 func (*ReadyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReadyResponse) GetReady() bool {
@@ -1317,7 +1380,7 @@ type OwnListener struct {
 
 func (x *OwnListener) Reset() {
 	*x = OwnListener{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1392,7 @@ func (x *OwnListener) String() string {
 func (*OwnListener) ProtoMessage() {}
 
 func (x *OwnListener) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1405,7 @@ func (x *OwnListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnListener.ProtoReflect.Descriptor instead.
 func (*OwnListener) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OwnListener) GetInFlight() int64 {
@@ -1371,7 +1434,7 @@ type LoggedError struct {
 
 func (x *LoggedError) Reset() {
 	*x = LoggedError{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1446,7 @@ func (x *LoggedError) String() string {
 func (*LoggedError) ProtoMessage() {}
 
 func (x *LoggedError) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1459,7 @@ func (x *LoggedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoggedError.ProtoReflect.Descriptor instead.
 func (*LoggedError) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoggedError) GetAt() *timestamppb.Timestamp {
@@ -1432,7 +1495,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1507,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1520,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Connection) GetPath() string {
@@ -1496,7 +1559,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1571,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1584,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
 }
 
 type StatsResponse struct {
@@ -1533,7 +1596,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1608,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1621,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatsResponse) GetMetrics() []*Metric {
@@ -1584,7 +1647,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1659,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1672,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Metric) GetName() string {
@@ -1690,7 +1753,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1765,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1778,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Timing) GetP50() float64 {
@@ -1761,7 +1824,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1836,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1849,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
 }
 
 type EventsResponse struct {
@@ -1802,7 +1865,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +1877,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +1890,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EventsResponse) GetEvent() isEventsResponse_Event {
@@ -1880,7 +1943,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +1955,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +1968,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
 // Finished is sent when the stream ended by itself.
@@ -1920,7 +1983,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +1995,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2008,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Finished) GetError() string {
@@ -1970,7 +2033,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2045,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2058,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
 }
 
 type IdentifyResponse struct {
@@ -2016,7 +2079,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2091,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2104,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -2096,7 +2159,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2171,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2184,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2139,7 +2202,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2214,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2227,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
 }
 
 type SetLimitsRequest struct {
@@ -2179,7 +2242,7 @@ type SetLimitsRequest struct {
 
 func (x *SetLimitsRequest) Reset() {
 	*x = SetLimitsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2254,7 @@ func (x *SetLimitsRequest) String() string {
 func (*SetLimitsRequest) ProtoMessage() {}
 
 func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2267,7 @@ func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
 func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetLimitsRequest) GetMemoryBytes() int64 {
@@ -2229,7 +2292,7 @@ type SetLimitsResponse struct {
 
 func (x *SetLimitsResponse) Reset() {
 	*x = SetLimitsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2304,7 @@ func (x *SetLimitsResponse) String() string {
 func (*SetLimitsResponse) ProtoMessage() {}
 
 func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,14 +2317,14 @@ func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
 func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{35}
 }
 
 var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
 
 const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x05\n" +
+	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x05\n" +
 	"\x0ePrepareRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12:\n" +
@@ -2280,10 +2343,14 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\rlog_megabytes\x18\r \x01(\x05R\flogMegabytes\x12;\n" +
 	"\x06policy\x18\x0e \x01(\v2#.penstock.runner.v1.ComponentPolicyR\x06policy\x12\x1d\n" +
 	"\n" +
-	"max_series\x18\x0f \x01(\x05R\tmaxSeries\x1a>\n" +
+	"max_series\x18\x0f \x01(\x05R\tmaxSeries\x12:\n" +
+	"\ttemplates\x18\x10 \x03(\v2\x1c.penstock.runner.v1.TemplateR\ttemplates\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe1\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"2\n" +
+	"\bTemplate\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\fR\x04text\"\xe1\x01\n" +
 	"\x0fComponentPolicy\x12%\n" +
 	"\x0edeny_dangerous\x18\x01 \x01(\bR\rdenyDangerous\x12J\n" +
 	"\aclasses\x18\x02 \x03(\v20.penstock.runner.v1.ComponentPolicy.ClassesEntryR\aclasses\x1a[\n" +
@@ -2451,107 +2518,109 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
 	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
 	(IdentifyResponse_Phase)(0),   // 2: penstock.runner.v1.IdentifyResponse.Phase
 	(*PrepareRequest)(nil),        // 3: penstock.runner.v1.PrepareRequest
-	(*ComponentPolicy)(nil),       // 4: penstock.runner.v1.ComponentPolicy
-	(*ClassPolicy)(nil),           // 5: penstock.runner.v1.ClassPolicy
-	(*Resource)(nil),              // 6: penstock.runner.v1.Resource
-	(*PrepareResponse)(nil),       // 7: penstock.runner.v1.PrepareResponse
-	(*Rejection)(nil),             // 8: penstock.runner.v1.Rejection
-	(*Lint)(nil),                  // 9: penstock.runner.v1.Lint
-	(*RehearseRequest)(nil),       // 10: penstock.runner.v1.RehearseRequest
-	(*RehearseResponse)(nil),      // 11: penstock.runner.v1.RehearseResponse
-	(*AssumeRequest)(nil),         // 12: penstock.runner.v1.AssumeRequest
-	(*User)(nil),                  // 13: penstock.runner.v1.User
-	(*AssumeResponse)(nil),        // 14: penstock.runner.v1.AssumeResponse
-	(*RunRequest)(nil),            // 15: penstock.runner.v1.RunRequest
-	(*RunResponse)(nil),           // 16: penstock.runner.v1.RunResponse
-	(*StopRequest)(nil),           // 17: penstock.runner.v1.StopRequest
-	(*StopResponse)(nil),          // 18: penstock.runner.v1.StopResponse
-	(*ReadyRequest)(nil),          // 19: penstock.runner.v1.ReadyRequest
-	(*ReadyResponse)(nil),         // 20: penstock.runner.v1.ReadyResponse
-	(*OwnListener)(nil),           // 21: penstock.runner.v1.OwnListener
-	(*LoggedError)(nil),           // 22: penstock.runner.v1.LoggedError
-	(*Connection)(nil),            // 23: penstock.runner.v1.Connection
-	(*StatsRequest)(nil),          // 24: penstock.runner.v1.StatsRequest
-	(*StatsResponse)(nil),         // 25: penstock.runner.v1.StatsResponse
-	(*Metric)(nil),                // 26: penstock.runner.v1.Metric
-	(*Timing)(nil),                // 27: penstock.runner.v1.Timing
-	(*EventsRequest)(nil),         // 28: penstock.runner.v1.EventsRequest
-	(*EventsResponse)(nil),        // 29: penstock.runner.v1.EventsResponse
-	(*Attached)(nil),              // 30: penstock.runner.v1.Attached
-	(*Finished)(nil),              // 31: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),       // 32: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 33: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),    // 34: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),   // 35: penstock.runner.v1.SetLogLevelResponse
-	(*SetLimitsRequest)(nil),      // 36: penstock.runner.v1.SetLimitsRequest
-	(*SetLimitsResponse)(nil),     // 37: penstock.runner.v1.SetLimitsResponse
-	nil,                           // 38: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                           // 39: penstock.runner.v1.ComponentPolicy.ClassesEntry
-	nil,                           // 40: penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	nil,                           // 41: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*Template)(nil),              // 4: penstock.runner.v1.Template
+	(*ComponentPolicy)(nil),       // 5: penstock.runner.v1.ComponentPolicy
+	(*ClassPolicy)(nil),           // 6: penstock.runner.v1.ClassPolicy
+	(*Resource)(nil),              // 7: penstock.runner.v1.Resource
+	(*PrepareResponse)(nil),       // 8: penstock.runner.v1.PrepareResponse
+	(*Rejection)(nil),             // 9: penstock.runner.v1.Rejection
+	(*Lint)(nil),                  // 10: penstock.runner.v1.Lint
+	(*RehearseRequest)(nil),       // 11: penstock.runner.v1.RehearseRequest
+	(*RehearseResponse)(nil),      // 12: penstock.runner.v1.RehearseResponse
+	(*AssumeRequest)(nil),         // 13: penstock.runner.v1.AssumeRequest
+	(*User)(nil),                  // 14: penstock.runner.v1.User
+	(*AssumeResponse)(nil),        // 15: penstock.runner.v1.AssumeResponse
+	(*RunRequest)(nil),            // 16: penstock.runner.v1.RunRequest
+	(*RunResponse)(nil),           // 17: penstock.runner.v1.RunResponse
+	(*StopRequest)(nil),           // 18: penstock.runner.v1.StopRequest
+	(*StopResponse)(nil),          // 19: penstock.runner.v1.StopResponse
+	(*ReadyRequest)(nil),          // 20: penstock.runner.v1.ReadyRequest
+	(*ReadyResponse)(nil),         // 21: penstock.runner.v1.ReadyResponse
+	(*OwnListener)(nil),           // 22: penstock.runner.v1.OwnListener
+	(*LoggedError)(nil),           // 23: penstock.runner.v1.LoggedError
+	(*Connection)(nil),            // 24: penstock.runner.v1.Connection
+	(*StatsRequest)(nil),          // 25: penstock.runner.v1.StatsRequest
+	(*StatsResponse)(nil),         // 26: penstock.runner.v1.StatsResponse
+	(*Metric)(nil),                // 27: penstock.runner.v1.Metric
+	(*Timing)(nil),                // 28: penstock.runner.v1.Timing
+	(*EventsRequest)(nil),         // 29: penstock.runner.v1.EventsRequest
+	(*EventsResponse)(nil),        // 30: penstock.runner.v1.EventsResponse
+	(*Attached)(nil),              // 31: penstock.runner.v1.Attached
+	(*Finished)(nil),              // 32: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 33: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 34: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 35: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 36: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 37: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 38: penstock.runner.v1.SetLimitsResponse
+	nil,                           // 39: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 40: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 41: penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	nil,                           // 42: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
-	6,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	38, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	42, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
-	4,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	39, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
-	8,  // 5: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
-	0,  // 6: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
-	9,  // 7: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
-	4,  // 8: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	13, // 9: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
-	40, // 10: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	42, // 11: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
-	23, // 12: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
-	22, // 13: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
-	21, // 14: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
-	42, // 15: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
-	43, // 16: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
-	26, // 17: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	41, // 18: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
-	27, // 19: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
-	1,  // 20: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
-	30, // 21: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	31, // 22: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	26, // 23: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 24: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	5,  // 25: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
-	3,  // 26: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	10, // 27: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
-	12, // 28: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
-	15, // 29: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	17, // 30: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	19, // 31: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	24, // 32: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	28, // 33: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	32, // 34: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	34, // 35: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	36, // 36: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
-	7,  // 37: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	11, // 38: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
-	14, // 39: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
-	16, // 40: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	18, // 41: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	20, // 42: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	25, // 43: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	29, // 44: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	33, // 45: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	35, // 46: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	37, // 47: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
-	37, // [37:48] is the sub-list for method output_type
-	26, // [26:37] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	7,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
+	39, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	43, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	5,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
+	4,  // 4: penstock.runner.v1.PrepareRequest.templates:type_name -> penstock.runner.v1.Template
+	40, // 5: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	9,  // 6: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
+	0,  // 7: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
+	10, // 8: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
+	5,  // 9: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
+	14, // 10: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
+	41, // 11: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	43, // 12: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	24, // 13: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
+	23, // 14: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
+	22, // 15: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
+	43, // 16: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
+	44, // 17: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	27, // 18: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
+	42, // 19: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	28, // 20: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
+	1,  // 21: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
+	31, // 22: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
+	32, // 23: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	27, // 24: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 25: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	6,  // 26: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 27: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	11, // 28: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
+	13, // 29: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
+	16, // 30: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	18, // 31: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	20, // 32: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	25, // 33: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	29, // 34: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	33, // 35: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	35, // 36: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	37, // 37: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	8,  // 38: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	12, // 39: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
+	15, // 40: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
+	17, // 41: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	19, // 42: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	21, // 43: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	26, // 44: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	30, // 45: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	34, // 46: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	36, // 47: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	38, // 48: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	38, // [38:49] is the sub-list for method output_type
+	27, // [27:38] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -2559,11 +2628,11 @@ func file_penstock_runner_v1_runner_proto_init() {
 	if File_penstock_runner_v1_runner_proto != nil {
 		return
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[23].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[24].OneofWrappers = []any{
 		(*Metric_Number)(nil),
 		(*Metric_Timing)(nil),
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[26].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[27].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
 	}
@@ -2573,7 +2642,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -55,6 +55,9 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 		return nil, err
 	}
 	req.Policy = policy
+	if err := registerTemplates(linting, policy, req.Templates); err != nil {
+		return nil, &rpc.Rejection{Kind: rpc.RejectBuild, Message: err.Error()}
+	}
 	if rejection := lint(linting, req); rejection != nil {
 		return nil, rejection
 	}
