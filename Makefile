@@ -49,6 +49,24 @@ build: ## Build the static binaries into bin/
 	@mkdir -p $(BIN)
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/penstock ./cmd/penstock-launch ./cmd/penstock-runner
 
+# The runners with upstream's components are modules of their own, so that none
+# of what they link is compiled for the rest. They are found beside penstock.
+.PHONY: build-messaging
+build-messaging: connect-source ## Build bin/penstock-runner-messaging: brokers, queues, databases
+	@$(BUILD_RUNNER)
+
+.PHONY: build-connect
+build-connect: connect-source ## Build bin/penstock-runner-connect: everything; minutes, the first time
+	@$(BUILD_RUNNER)
+
+# build-NAME makes penstock-runner-NAME of cmd/penstock-runner-NAME.
+BUILD_RUNNER = mkdir -p $(BIN) && CGO_ENABLED=0 $(GO) -C cmd/penstock-runner-$(@:build-%=%) build -trimpath -ldflags '$(LDFLAGS)' -o '$(abspath $(BIN))/' .
+
+# The part of Redpanda Connect that is under Apache-2.0, in bin/connect.
+.PHONY: connect-source
+connect-source:
+	@$(GO) -C tools run ./connect ..
+
 # exec: the shell makes way, so that signals reach the server itself.
 .PHONY: run
 run: build ## Serve the example streams on 127.0.0.1:4195 until Ctrl-C
@@ -63,6 +81,7 @@ clean: ## Remove bin/ and the data of `make run`
 .PHONY: test
 test: $(TOOLS)/gotestsum ## Run every test with the race detector; PKG, TESTFLAGS narrow it
 	@scripts/ensure-cc.sh
+	@scripts/ensure-servers.sh
 	@mkdir -p bin
 	@CGO_ENABLED=1 $(TOOLS)/gotestsum --format standard-quiet --hide-summary=output --jsonfile bin/test.json -- \
 		-race -shuffle=on -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
@@ -111,6 +130,7 @@ check-modules:
 	@echo "check: go.mod"
 	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
 	@$(GO) -C integration/chaos mod tidy -diff || { echo "integration/chaos/go.mod is not tidy: run go -C integration/chaos mod tidy"; exit 1; }
+	@$(GO) -C integration/brokers mod tidy -diff || { echo "integration/brokers/go.mod is not tidy: run go -C integration/brokers mod tidy"; exit 1; }
 
 .PHONY: check-house
 check-house:
@@ -145,6 +165,7 @@ check-lint: $(TOOLS)/golangci-lint
 	@$(TOOLS)/golangci-lint config verify
 	@$(TOOLS)/golangci-lint run ./...
 	@cd integration/chaos && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
+	@cd integration/brokers && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
 	@cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./house/... ./licenses/...
 
 .PHONY: check-vulns

@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"runner/engine":            {"rpc"},
 	"integration/...":          {"integration/..."},
 	"integration/chaos/runner": {"runner"},
+	"integration/brokers/...":  {},
 }
 
 // mayImportEngine lists the folders that may name the engine directly.
