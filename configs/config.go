@@ -18,6 +18,9 @@ type Config struct {
 	HTTP api.Config `yaml:"http"`
 	// Supervisor starts and stops the streams. Its keys are top-level ones.
 	Supervisor supervisor.Config `yaml:",inline"`
+	// Templates are globs of files that define components of the engine in terms of
+	// others, for all streams. A path without magic characters must exist.
+	Templates []string `yaml:"templates"`
 	// Log is the server's own log, on standard error.
 	Log Log `yaml:"log"`
 }

@@ -75,6 +75,12 @@ var reference = sync.OnceValues(func() (string, error) {
 
 // build compiles packages into the folder dir.
 func build(dir string, flags []string, packages ...string) error {
+	return buildIn("", dir, flags, packages...)
+}
+
+// buildIn is build for packages of the module in a folder below this one, "" for
+// the main module.
+func buildIn(module, dir string, flags []string, packages ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
 	cgo := "CGO_ENABLED=0"
@@ -83,6 +89,7 @@ func build(dir string, flags []string, packages ...string) error {
 	}
 	args := append([]string{"build", "-trimpath", "-o", dir + string(filepath.Separator)}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd.Dir = module
 	cmd.Env = append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %v: %w\n%s", packages, err, out)

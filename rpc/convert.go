@@ -34,6 +34,9 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 			out.Environment[name] = []byte(value)
 		}
 	}
+	for _, t := range r.Templates {
+		out.Templates = append(out.Templates, &runnerpb.Template{Path: strings.ToValidUTF8(t.Path, "\uFFFD"), Text: t.Text})
+	}
 	return out
 }
 
@@ -80,6 +83,9 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 	}
 	for name, value := range r.GetEnvironment() {
 		out.Environment[name] = string(value)
+	}
+	for _, t := range r.GetTemplates() {
+		out.Templates = append(out.Templates, Template{Path: t.GetPath(), Text: t.GetText()})
 	}
 	return out
 }

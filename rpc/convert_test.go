@@ -31,6 +31,7 @@ func TestPrepareRequestRoundTrip(t *testing.T) {
 			ClassFunctions:  {Deny: []string{"random_int"}},
 		}},
 		MaxSeries: 100,
+		Templates: []Template{{Path: "t.yaml", Text: []byte("name: t")}},
 	}
 	wire, err := proto.Marshal(prepareRequestToProto(want))
 	require.NoError(t, err)

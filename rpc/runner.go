@@ -128,6 +128,8 @@ type PrepareRequest struct {
 	ResourcesOnly bool
 	// Resources can be used by the config, each under its id.
 	Resources []Resource
+	// Templates define components that the config and the resources may use.
+	Templates []Template
 	// Environment is what ${VAR} and the engine's env() resolve to.
 	Environment map[string]string
 	// Chilled accepts configs with lint errors or missing variables.

@@ -19,7 +19,8 @@ import (
 //
 // With the argument --version it prints the version in one line instead, which
 // is how a supervisor asks the binary on the disk, and with --describe which
-// components it carries, as an rpc.Description in JSON.
+// components it carries, as an rpc.Description in JSON. With rpc.LintFlag and
+// rpc.EngineFlag it lints and tests files, which needs no supervisor either.
 func Main(version string) int {
 	if version == "" {
 		version = recordedVersion()
@@ -30,6 +31,9 @@ func Main(version string) int {
 	}
 	if len(os.Args) == 2 && os.Args[1] == rpc.DescribeFlag {
 		return describe(os.Stdout, version)
+	}
+	if code, is := offline(os.Args[1:]); is {
+		return code
 	}
 	// A supervisor that dies must not take the runner along by a pipe.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)

@@ -21,10 +21,18 @@ import (
 // are all that files define: what an earlier call named and this one does not
 // is removed, unless somebody has changed it through the API.
 type Declarations struct {
+	// Templates define components that the streams and resources may use.
+	Templates []TemplateFile
 	Streams   []StreamFile
 	Resources []ResourceFile
 	// Chilled makes lint errors warnings.
 	Chilled bool
+}
+
+// TemplateFile is a file that defines a component of the engine in terms of others.
+type TemplateFile struct {
+	Path string
+	Text []byte
 }
 
 // StreamFile is a file that defines a stream.
@@ -51,6 +59,10 @@ func (s *Supervisor) Declare(ctx context.Context, d Declarations) error {
 	s.declaring.Lock()
 	defer s.declaring.Unlock()
 	faults := &faultList{}
+	if err := s.UseTemplates(ctx, d.Templates, d.Chilled); err != nil {
+		// Those before stay. What needs the new ones is refused and says why.
+		faults.errs = append(faults.errs, err)
+	}
 	named := map[string]bool{}
 	s.declareResources(ctx, d, named, faults)
 

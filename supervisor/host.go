@@ -156,6 +156,26 @@ func (s *Supervisor) share(ctx context.Context, byID map[string]storedResource) 
 	return refusals, err
 }
 
+// outgrows is the host when its runner does not have what the resources name, and
+// it has to be started anew as another; else nil. The error, which wraps
+// ErrInvalid, is that no runner has it.
+func (s *Supervisor) outgrows(ctx context.Context, byID map[string]storedResource) (*stream, error) {
+	if _, err := s.chooseForHost(ctx, "", byID); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	st := s.streams[hostID]
+	s.mu.RUnlock()
+	inst := s.hosts()
+	if st == nil || inst == nil {
+		return nil, nil
+	}
+	if _, err := s.chooseForHost(ctx, inst.runner, byID); err != nil {
+		return st, nil
+	}
+	return nil, nil
+}
+
 // reshare has the host have what is in force, which may have changed since it
 // was prepared.
 func (s *Supervisor) reshare(ctx context.Context) {

@@ -51,7 +51,7 @@ func newResource(typ, id string, doc *document.Document) (storedResource, error)
 	if err != nil {
 		return storedResource{}, err
 	}
-	return storedResource{typ: typ, doc: doc, labelled: labelled, outline: outline}, nil
+	return storedResource{typ: typ, doc: doc, labelled: labelled, outline: outline, components: &componentsOf{}}, nil
 }
 
 // outlineOf is a resource's config without anything below the names that it
@@ -196,6 +196,16 @@ func (s *Supervisor) putShared(ctx context.Context, id string, candidate map[str
 	res := candidate[id]
 	res.generation = generation + 1
 	candidate[id] = res
+	renew, err := s.outgrows(ctx, candidate)
+	if err != nil {
+		return err
+	}
+	if renew != nil {
+		if _, err := s.keepResource(id, res, ch.origin); err != nil {
+			return err
+		}
+		return renew.do(s.root, func(ctx context.Context) error { return renew.renew(ctx, s.stopTimeout(ch)) })
+	}
 	refusals, err := s.share(ctx, candidate)
 	for _, r := range refusals {
 		if r.ID == id {
@@ -278,10 +288,14 @@ func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, 
 // caller has the turn of bulk changes: such runners share a user.
 func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map[string]storedResource, chilled bool) error {
 	defaults, _ := options.Parse(nil, options.Allowed{})
+	chosen, err := s.chooseFor(ctx, id, candidate)
+	if err != nil {
+		return err
+	}
 	if sharedType(candidate[id].typ) {
 		defaults = s.hostOptions(defaults)
 	}
-	req := s.prepareRequest("", toRPC(candidate, id), defaults)
+	req := s.prepareRequest("", toRPC(chosen.resources, id), defaults)
 	if sharedType(candidate[id].typ) {
 		req.Environment[folderVariable] = s.dataDir(hostID)
 	}
@@ -289,7 +303,7 @@ func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
 	req.LogDir = ""
-	runner, _, err := s.startPrepared(ctx, "", req, defaults, s.confiner.of(options.Limits{}))
+	runner, _, err := s.startPrepared(ctx, chosen.runner, "", req, defaults, s.confiner.of(options.Limits{}))
 	if err != nil {
 		return explain(err, nil, func(id string) *document.Document { return candidate[id].doc })
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"penstock/supervisor/calls"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
 	"penstock/supervisor/process"
@@ -30,13 +31,14 @@ type Supervisor struct {
 	launcher    *process.Launcher
 	environment map[string]string
 	resources   *resourceSet
+	templates   templateSet
 	dataDirLock *os.File
 	store       *store.Store
 	hub         *events.Hub
 	telemetry   *telemetry.Telemetry
 	confiner    *confiner
 	calls       *calls.Calls
-	runner      *runnerBinary
+	installed   *catalogue.Installed
 	sockets     *sockets
 	pool        *pool
 
@@ -97,10 +99,8 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
 	}
 	cfg.DataDir = dataDir
-	if cfg.Runner == "" {
-		if cfg.Runner, err = besideMyself("penstock-runner"); err != nil {
-			return nil, err
-		}
+	if cfg.Runner, err = runnerPath(cfg.Runner); err != nil {
+		return nil, err
 	}
 	s := &Supervisor{
 		cfg:         cfg,
@@ -109,7 +109,6 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		resources:   newResourceSet(),
 		hub:         events.NewHub(keptEvents),
 		telemetry:   telemetry.New(),
-		runner:      &runnerBinary{path: cfg.Runner},
 		sockets:     newSockets(),
 		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
@@ -153,6 +152,9 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	}()
 	s.telemetry.WatchCalls(s.calls.Figures)
 	if err := s.confiner.open(cfg, log); err != nil {
+		return nil, err
+	}
+	if s.installed, err = newInstalled(cfg, s.launcher.Binary(), s.confiner, log); err != nil {
 		return nil, err
 	}
 	s.declared = &declaredFiles{byKey: s.stored.Declared}

@@ -19,6 +19,8 @@ type source struct {
 	args []string
 	// resources are the globs of resource files.
 	resources []string
+	// templates are the globs of template files.
+	templates []string
 	// chilled makes lint errors warnings.
 	chilled bool
 }
@@ -26,7 +28,10 @@ type source struct {
 // read reads all files. What it could read is returned whatever else failed.
 func (s source) read(log *zap.Logger) (supervisor.Declarations, []failure) {
 	declared := supervisor.Declarations{Chilled: s.chilled}
-	files, failures := findStreams(s.args, log)
+	templates, failures := readTemplates(s.templates, log)
+	declared.Templates = templates
+	files, failed := findStreams(s.args, log)
+	failures = append(failures, failed...)
 	for _, file := range files {
 		text, doc, err := readConfig(file.path)
 		if err != nil {
@@ -38,6 +43,20 @@ func (s source) read(log *zap.Logger) (supervisor.Declarations, []failure) {
 	resources, failed := readResources(s.resources, log)
 	declared.Resources = resources
 	return declared, append(failures, failed...)
+}
+
+// readTemplates reads the template files that the globs match.
+func readTemplates(globs []string, log *zap.Logger) (found []supervisor.TemplateFile, failures []failure) {
+	paths, failures := expandGlobs(globs, log)
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			failures = append(failures, failure{path: path, err: fmt.Errorf("cannot read a template file: %w", err)})
+			continue
+		}
+		found = append(found, supervisor.TemplateFile{Path: path, Text: text})
+	}
+	return found, failures
 }
 
 // errEmpty is for a file that is being written, as a rule.
@@ -93,6 +112,12 @@ func keep(now, before supervisor.Declarations, failures []failure) supervisor.De
 	hidden := func(key, path string) bool {
 		return slices.ContainsFunc(failures, func(f failure) bool { return f.hides(key, path) })
 	}
+	for _, old := range before.Templates {
+		there := func(f supervisor.TemplateFile) bool { return f.Path == old.Path }
+		if hidden("", old.Path) && !slices.ContainsFunc(now.Templates, there) {
+			now.Templates = append(now.Templates, old)
+		}
+	}
 	for _, old := range before.Streams {
 		there := func(f supervisor.StreamFile) bool { return f.ID == old.ID }
 		if hidden(streamKey(old.ID), old.Path) && !slices.ContainsFunc(now.Streams, there) {
@@ -110,7 +135,9 @@ func keep(now, before supervisor.Declarations, failures []failure) supervisor.De
 
 // same says that two readings found the same texts in the same places.
 func same(a, b supervisor.Declarations) bool {
-	return slices.EqualFunc(a.Streams, b.Streams, func(x, y supervisor.StreamFile) bool {
+	return slices.EqualFunc(a.Templates, b.Templates, func(x, y supervisor.TemplateFile) bool {
+		return x.Path == y.Path && bytes.Equal(x.Text, y.Text)
+	}) && slices.EqualFunc(a.Streams, b.Streams, func(x, y supervisor.StreamFile) bool {
 		return x.ID == y.ID && x.Path == y.Path && bytes.Equal(x.Text, y.Text)
 	}) && slices.EqualFunc(a.Resources, b.Resources, func(x, y supervisor.ResourceFile) bool {
 		return x.ID == y.ID && x.Type == y.Type && x.Path == y.Path && bytes.Equal(x.Text, y.Text)

@@ -15,6 +15,7 @@ type serveFlags struct {
 	overrides  configs.Config
 
 	resources []string
+	templates []string
 	chilled   bool
 	watch     bool
 	addrFile  string
@@ -36,8 +37,9 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Log.Level, "log-level", o.Log.Level, "the least severe `LEVEL` to log: debug, info, warn or error")
 	flags.StringVar(&o.Log.Format, "log-format", o.Log.Format, "the log's `FORMAT`: console or json")
 	flags.StringArrayVarP(&f.resources, "resources", "r", nil, "load resource files (`GLOB`, repeatable)")
-	flags.BoolVar(&f.watch, "watch", false, "put stream and resource files into force when they change")
-	flags.BoolVar(&f.chilled, "chilled", false, "start streams and resources from files in spite of lint errors")
+	flags.StringArrayVarP(&f.templates, "templates", "t", nil, "load template files (`GLOB`, repeatable)")
+	flags.BoolVar(&f.watch, "watch", false, "put stream, resource and template files into force when they change")
+	flags.BoolVar(&f.chilled, "chilled", false, "start streams and resources from files in spite of lint errors, and use such templates")
 	flags.StringVar(&f.addrFile, "addr-file", "", "write the bound host:port to this `PATH` once the server listens")
 }
 
@@ -55,6 +57,7 @@ func (f *serveFlags) config(flags *pflag.FlagSet) (configs.Config, error) {
 		"prefix-stream-endpoints": func() { cfg.Supervisor.PrefixStreamEndpoints = o.Supervisor.PrefixStreamEndpoints },
 		"on-exit":                 func() { cfg.Supervisor.OnExit = supervisor.OnExit(f.onExit) },
 		"isolation":               func() { cfg.Supervisor.Isolation.Profile = supervisor.Profile(f.isolation) },
+		"templates":               func() { cfg.Templates = f.templates },
 		"log-level":               func() { cfg.Log.Level = o.Log.Level },
 		"log-format":              func() { cfg.Log.Format = o.Log.Format },
 	} {

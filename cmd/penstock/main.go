@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,12 +21,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.Execute(); err != nil {
+	if err := root.Execute(); errors.Is(err, errTold) {
+		return 1
+	} else if err != nil {
 		_, _ = fmt.Fprintln(stderr, "penstock:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return 1
 	}
 	return 0
 }
+
+// errTold ends a command that has told already what is wrong.
+var errTold = errors.New("what is wrong has been told")
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -38,6 +44,6 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newServeCommand(), newStatusCommand(), newUpgradeCommand(), newHealthcheckCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newLintCommand(), newTestCommand(), newTemplateCommand(), newStatusCommand(), newUpgradeCommand(), newHealthcheckCommand(), newVersionCommand())
 	return root
 }

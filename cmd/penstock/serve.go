@@ -33,9 +33,9 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			src := source{args: args, resources: flags.resources, chilled: flags.chilled}
-			if flags.watch && len(src.args)+len(src.resources) == 0 {
-				return errors.New("--watch has nothing to watch: name a file, a folder or a glob, or resources by -r")
+			src := source{args: args, resources: flags.resources, templates: cfg.Templates, chilled: flags.chilled}
+			if flags.watch && len(src.args)+len(src.resources)+len(src.templates) == 0 {
+				return errors.New("--watch has nothing to watch: name a file, a folder or a glob, or resources by -r or templates by -t")
 			}
 			log, err := newLogger(cfg.Log)
 			if err != nil {
@@ -74,6 +74,10 @@ func serve(stop, kill context.Context, cfg configs.Config, flags *serveFlags, sr
 		}
 		err = errors.Join(err, shutdown(kill, cfg.Supervisor, server, sup, log))
 	}()
+	// Before any stream runs, of those that the store holds too.
+	if err := sup.UseTemplates(stop, declared.Templates, declared.Chilled); err != nil {
+		return unlessStopped(stop, err)
+	}
 	ver, date := buildInfo()
 	if server, err = api.New(cfg.HTTP, sup, log, ver, date); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -18,7 +19,7 @@ type watched map[string]map[string]bool
 // folders are those in which a change can change what the source's files say.
 func (s source) folders() watched {
 	w := watched{}
-	for _, pattern := range append(append([]string{}, s.args...), s.resources...) {
+	for _, pattern := range slices.Concat(s.args, s.resources, s.templates) {
 		if hasMagic(pattern) {
 			w.addGlob(pattern)
 		} else {

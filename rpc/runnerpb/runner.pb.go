@@ -80,7 +80,7 @@ func (x Rejection_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Rejection_Kind.Descriptor instead.
 func (Rejection_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type Metric_Kind int32
@@ -132,7 +132,7 @@ func (x Metric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Metric_Kind.Descriptor instead.
 func (Metric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type IdentifyResponse_Phase int32
@@ -194,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32, 0}
 }
 
 type PrepareRequest struct {
@@ -229,7 +229,9 @@ type PrepareRequest struct {
 	MaxSeries int32 `protobuf:"varint,15,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
 	// There is no stream: the runner is a resource host, whose caches and rate
 	// limits are used by the runners of streams.
-	Host          bool `protobuf:"varint,16,opt,name=host,proto3" json:"host,omitempty"`
+	Host bool `protobuf:"varint,17,opt,name=host,proto3" json:"host,omitempty"`
+	// Files that define components in terms of others.
+	Templates     []*Template `protobuf:"bytes,16,rep,name=templates,proto3" json:"templates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -376,6 +378,67 @@ func (x *PrepareRequest) GetHost() bool {
 	return false
 }
 
+func (x *PrepareRequest) GetTemplates() []*Template {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+type Template struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For messages.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The template's file, YAML.
+	Text          []byte `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Template) Reset() {
+	*x = Template{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Template) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Template) ProtoMessage() {}
+
+func (x *Template) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Template.ProtoReflect.Descriptor instead.
+func (*Template) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Template) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Template) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
 type ComponentPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Deny what executes programs and what reads the host's files and
@@ -390,7 +453,7 @@ type ComponentPolicy struct {
 
 func (x *ComponentPolicy) Reset() {
 	*x = ComponentPolicy{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +465,7 @@ func (x *ComponentPolicy) String() string {
 func (*ComponentPolicy) ProtoMessage() {}
 
 func (x *ComponentPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[1]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +478,7 @@ func (x *ComponentPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ComponentPolicy.ProtoReflect.Descriptor instead.
 func (*ComponentPolicy) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{1}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ComponentPolicy) GetDenyDangerous() bool {
@@ -444,7 +507,7 @@ type ClassPolicy struct {
 
 func (x *ClassPolicy) Reset() {
 	*x = ClassPolicy{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +519,7 @@ func (x *ClassPolicy) String() string {
 func (*ClassPolicy) ProtoMessage() {}
 
 func (x *ClassPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[2]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +532,7 @@ func (x *ClassPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassPolicy.ProtoReflect.Descriptor instead.
 func (*ClassPolicy) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{2}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ClassPolicy) GetAllow() []string {
@@ -510,7 +573,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +585,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[3]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +598,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{3}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Resource) GetType() string {
@@ -608,7 +671,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +683,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[4]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +696,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{4}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PrepareResponse) GetRejection() *Rejection {
@@ -684,7 +747,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +759,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[5]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +772,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{5}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Rejection) GetKind() Rejection_Kind {
@@ -753,7 +816,7 @@ type Lint struct {
 
 func (x *Lint) Reset() {
 	*x = Lint{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +828,7 @@ func (x *Lint) String() string {
 func (*Lint) ProtoMessage() {}
 
 func (x *Lint) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +841,7 @@ func (x *Lint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lint.ProtoReflect.Descriptor instead.
 func (*Lint) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{6}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Lint) GetLine() int32 {
@@ -819,7 +882,7 @@ type RehearseRequest struct {
 
 func (x *RehearseRequest) Reset() {
 	*x = RehearseRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +894,7 @@ func (x *RehearseRequest) String() string {
 func (*RehearseRequest) ProtoMessage() {}
 
 func (x *RehearseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +907,7 @@ func (x *RehearseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RehearseRequest.ProtoReflect.Descriptor instead.
 func (*RehearseRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{7}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RehearseRequest) GetPolicy() *ComponentPolicy {
@@ -862,7 +925,7 @@ type RehearseResponse struct {
 
 func (x *RehearseResponse) Reset() {
 	*x = RehearseResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +937,7 @@ func (x *RehearseResponse) String() string {
 func (*RehearseResponse) ProtoMessage() {}
 
 func (x *RehearseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +950,7 @@ func (x *RehearseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RehearseResponse.ProtoReflect.Descriptor instead.
 func (*RehearseResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{8}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
 }
 
 type AssumeRequest struct {
@@ -908,7 +971,7 @@ type AssumeRequest struct {
 
 func (x *AssumeRequest) Reset() {
 	*x = AssumeRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +983,7 @@ func (x *AssumeRequest) String() string {
 func (*AssumeRequest) ProtoMessage() {}
 
 func (x *AssumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +996,7 @@ func (x *AssumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssumeRequest.ProtoReflect.Descriptor instead.
 func (*AssumeRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{9}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AssumeRequest) GetUser() *User {
@@ -981,7 +1044,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1056,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1069,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *User) GetUid() uint32 {
@@ -1031,7 +1094,7 @@ type AssumeResponse struct {
 
 func (x *AssumeResponse) Reset() {
 	*x = AssumeResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1106,7 @@ func (x *AssumeResponse) String() string {
 func (*AssumeResponse) ProtoMessage() {}
 
 func (x *AssumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1119,7 @@ func (x *AssumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssumeResponse.ProtoReflect.Descriptor instead.
 func (*AssumeResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{11}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
 }
 
 type RunRequest struct {
@@ -1067,7 +1130,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1142,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1155,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{12}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
 }
 
 type RunResponse struct {
@@ -1103,7 +1166,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1178,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1191,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
 }
 
 type StopRequest struct {
@@ -1140,7 +1203,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1215,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1228,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{14}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StopRequest) GetGrace() *durationpb.Duration {
@@ -1185,7 +1248,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1260,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1273,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{15}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StopResponse) GetDrained() bool {
@@ -1228,7 +1291,7 @@ type ReadyRequest struct {
 
 func (x *ReadyRequest) Reset() {
 	*x = ReadyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1303,7 @@ func (x *ReadyRequest) String() string {
 func (*ReadyRequest) ProtoMessage() {}
 
 func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1316,7 @@ func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyRequest.ProtoReflect.Descriptor instead.
 func (*ReadyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{16}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
 type ReadyResponse struct {
@@ -1272,7 +1335,7 @@ type ReadyResponse struct {
 
 func (x *ReadyResponse) Reset() {
 	*x = ReadyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1347,7 @@ func (x *ReadyResponse) String() string {
 func (*ReadyResponse) ProtoMessage() {}
 
 func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1360,7 @@ func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadyResponse.ProtoReflect.Descriptor instead.
 func (*ReadyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{17}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReadyResponse) GetReady() bool {
@@ -1347,7 +1410,7 @@ type OwnListener struct {
 
 func (x *OwnListener) Reset() {
 	*x = OwnListener{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1422,7 @@ func (x *OwnListener) String() string {
 func (*OwnListener) ProtoMessage() {}
 
 func (x *OwnListener) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1435,7 @@ func (x *OwnListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnListener.ProtoReflect.Descriptor instead.
 func (*OwnListener) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OwnListener) GetInFlight() int64 {
@@ -1401,7 +1464,7 @@ type LoggedError struct {
 
 func (x *LoggedError) Reset() {
 	*x = LoggedError{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1476,7 @@ func (x *LoggedError) String() string {
 func (*LoggedError) ProtoMessage() {}
 
 func (x *LoggedError) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[19]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1489,7 @@ func (x *LoggedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoggedError.ProtoReflect.Descriptor instead.
 func (*LoggedError) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoggedError) GetAt() *timestamppb.Timestamp {
@@ -1462,7 +1525,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1537,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[20]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1550,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{20}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Connection) GetPath() string {
@@ -1526,7 +1589,7 @@ type StatsRequest struct {
 
 func (x *StatsRequest) Reset() {
 	*x = StatsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1601,7 @@ func (x *StatsRequest) String() string {
 func (*StatsRequest) ProtoMessage() {}
 
 func (x *StatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[21]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1614,7 @@ func (x *StatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
 func (*StatsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{21}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
 }
 
 type StatsResponse struct {
@@ -1563,7 +1626,7 @@ type StatsResponse struct {
 
 func (x *StatsResponse) Reset() {
 	*x = StatsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1638,7 @@ func (x *StatsResponse) String() string {
 func (*StatsResponse) ProtoMessage() {}
 
 func (x *StatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[22]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1651,7 @@ func (x *StatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
 func (*StatsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{22}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatsResponse) GetMetrics() []*Metric {
@@ -1614,7 +1677,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1689,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[23]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1702,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{23}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Metric) GetName() string {
@@ -1720,7 +1783,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1795,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[24]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1808,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{24}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Timing) GetP50() float64 {
@@ -1791,7 +1854,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1866,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[25]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1879,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{25}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
 }
 
 type EventsResponse struct {
@@ -1833,7 +1896,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +1908,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[26]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +1921,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{26}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EventsResponse) GetEvent() isEventsResponse_Event {
@@ -1926,7 +1989,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2001,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[27]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2014,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{27}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
 // Wanting is sent when the stream needs a connection to the resource host and
@@ -1964,7 +2027,7 @@ type Wanting struct {
 
 func (x *Wanting) Reset() {
 	*x = Wanting{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2039,7 @@ func (x *Wanting) String() string {
 func (*Wanting) ProtoMessage() {}
 
 func (x *Wanting) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[28]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2052,7 @@ func (x *Wanting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wanting.ProtoReflect.Descriptor instead.
 func (*Wanting) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
 }
 
 // Finished is sent when the stream ended by itself.
@@ -2004,7 +2067,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2079,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2092,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Finished) GetError() string {
@@ -2054,7 +2117,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2129,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2142,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
 }
 
 type IdentifyResponse struct {
@@ -2102,7 +2165,7 @@ type IdentifyResponse struct {
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2177,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2190,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -2189,7 +2252,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2264,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2277,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2232,7 +2295,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2307,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2320,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
 }
 
 type SetLimitsRequest struct {
@@ -2272,7 +2335,7 @@ type SetLimitsRequest struct {
 
 func (x *SetLimitsRequest) Reset() {
 	*x = SetLimitsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2347,7 @@ func (x *SetLimitsRequest) String() string {
 func (*SetLimitsRequest) ProtoMessage() {}
 
 func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2360,7 @@ func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
 func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetLimitsRequest) GetMemoryBytes() int64 {
@@ -2322,7 +2385,7 @@ type SetLimitsResponse struct {
 
 func (x *SetLimitsResponse) Reset() {
 	*x = SetLimitsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2397,7 @@ func (x *SetLimitsResponse) String() string {
 func (*SetLimitsResponse) ProtoMessage() {}
 
 func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2410,7 @@ func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
 func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{35}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{36}
 }
 
 type ShareRequest struct {
@@ -2359,7 +2422,7 @@ type ShareRequest struct {
 
 func (x *ShareRequest) Reset() {
 	*x = ShareRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[36]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2434,7 @@ func (x *ShareRequest) String() string {
 func (*ShareRequest) ProtoMessage() {}
 
 func (x *ShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[36]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2447,7 @@ func (x *ShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
 func (*ShareRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{36}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ShareRequest) GetResources() []*Resource {
@@ -2404,7 +2467,7 @@ type ShareResponse struct {
 
 func (x *ShareResponse) Reset() {
 	*x = ShareResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[37]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2479,7 @@ func (x *ShareResponse) String() string {
 func (*ShareResponse) ProtoMessage() {}
 
 func (x *ShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[37]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2492,7 @@ func (x *ShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
 func (*ShareResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{37}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ShareResponse) GetRefusals() []*Refusal {
@@ -2450,7 +2513,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[38]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2525,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[38]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2538,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{38}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Refusal) GetId() string {
@@ -2496,7 +2559,7 @@ var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
 
 const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x05\n" +
+	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x06\n" +
 	"\x0ePrepareRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12:\n" +
@@ -2516,10 +2579,14 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x06policy\x18\x0e \x01(\v2#.penstock.runner.v1.ComponentPolicyR\x06policy\x12\x1d\n" +
 	"\n" +
 	"max_series\x18\x0f \x01(\x05R\tmaxSeries\x12\x12\n" +
-	"\x04host\x18\x10 \x01(\bR\x04host\x1a>\n" +
+	"\x04host\x18\x11 \x01(\bR\x04host\x12:\n" +
+	"\ttemplates\x18\x10 \x03(\v2\x1c.penstock.runner.v1.TemplateR\ttemplates\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xe1\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"2\n" +
+	"\bTemplate\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\fR\x04text\"\xe1\x01\n" +
 	"\x0fComponentPolicy\x12%\n" +
 	"\x0edeny_dangerous\x18\x01 \x01(\bR\rdenyDangerous\x12J\n" +
 	"\aclasses\x18\x02 \x03(\v20.penstock.runner.v1.ComponentPolicy.ClassesEntryR\aclasses\x1a[\n" +
@@ -2702,116 +2769,118 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
 	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
 	(IdentifyResponse_Phase)(0),   // 2: penstock.runner.v1.IdentifyResponse.Phase
 	(*PrepareRequest)(nil),        // 3: penstock.runner.v1.PrepareRequest
-	(*ComponentPolicy)(nil),       // 4: penstock.runner.v1.ComponentPolicy
-	(*ClassPolicy)(nil),           // 5: penstock.runner.v1.ClassPolicy
-	(*Resource)(nil),              // 6: penstock.runner.v1.Resource
-	(*PrepareResponse)(nil),       // 7: penstock.runner.v1.PrepareResponse
-	(*Rejection)(nil),             // 8: penstock.runner.v1.Rejection
-	(*Lint)(nil),                  // 9: penstock.runner.v1.Lint
-	(*RehearseRequest)(nil),       // 10: penstock.runner.v1.RehearseRequest
-	(*RehearseResponse)(nil),      // 11: penstock.runner.v1.RehearseResponse
-	(*AssumeRequest)(nil),         // 12: penstock.runner.v1.AssumeRequest
-	(*User)(nil),                  // 13: penstock.runner.v1.User
-	(*AssumeResponse)(nil),        // 14: penstock.runner.v1.AssumeResponse
-	(*RunRequest)(nil),            // 15: penstock.runner.v1.RunRequest
-	(*RunResponse)(nil),           // 16: penstock.runner.v1.RunResponse
-	(*StopRequest)(nil),           // 17: penstock.runner.v1.StopRequest
-	(*StopResponse)(nil),          // 18: penstock.runner.v1.StopResponse
-	(*ReadyRequest)(nil),          // 19: penstock.runner.v1.ReadyRequest
-	(*ReadyResponse)(nil),         // 20: penstock.runner.v1.ReadyResponse
-	(*OwnListener)(nil),           // 21: penstock.runner.v1.OwnListener
-	(*LoggedError)(nil),           // 22: penstock.runner.v1.LoggedError
-	(*Connection)(nil),            // 23: penstock.runner.v1.Connection
-	(*StatsRequest)(nil),          // 24: penstock.runner.v1.StatsRequest
-	(*StatsResponse)(nil),         // 25: penstock.runner.v1.StatsResponse
-	(*Metric)(nil),                // 26: penstock.runner.v1.Metric
-	(*Timing)(nil),                // 27: penstock.runner.v1.Timing
-	(*EventsRequest)(nil),         // 28: penstock.runner.v1.EventsRequest
-	(*EventsResponse)(nil),        // 29: penstock.runner.v1.EventsResponse
-	(*Attached)(nil),              // 30: penstock.runner.v1.Attached
-	(*Wanting)(nil),               // 31: penstock.runner.v1.Wanting
-	(*Finished)(nil),              // 32: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),       // 33: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 34: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),    // 35: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),   // 36: penstock.runner.v1.SetLogLevelResponse
-	(*SetLimitsRequest)(nil),      // 37: penstock.runner.v1.SetLimitsRequest
-	(*SetLimitsResponse)(nil),     // 38: penstock.runner.v1.SetLimitsResponse
-	(*ShareRequest)(nil),          // 39: penstock.runner.v1.ShareRequest
-	(*ShareResponse)(nil),         // 40: penstock.runner.v1.ShareResponse
-	(*Refusal)(nil),               // 41: penstock.runner.v1.Refusal
-	nil,                           // 42: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                           // 43: penstock.runner.v1.ComponentPolicy.ClassesEntry
-	nil,                           // 44: penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	nil,                           // 45: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(*Template)(nil),              // 4: penstock.runner.v1.Template
+	(*ComponentPolicy)(nil),       // 5: penstock.runner.v1.ComponentPolicy
+	(*ClassPolicy)(nil),           // 6: penstock.runner.v1.ClassPolicy
+	(*Resource)(nil),              // 7: penstock.runner.v1.Resource
+	(*PrepareResponse)(nil),       // 8: penstock.runner.v1.PrepareResponse
+	(*Rejection)(nil),             // 9: penstock.runner.v1.Rejection
+	(*Lint)(nil),                  // 10: penstock.runner.v1.Lint
+	(*RehearseRequest)(nil),       // 11: penstock.runner.v1.RehearseRequest
+	(*RehearseResponse)(nil),      // 12: penstock.runner.v1.RehearseResponse
+	(*AssumeRequest)(nil),         // 13: penstock.runner.v1.AssumeRequest
+	(*User)(nil),                  // 14: penstock.runner.v1.User
+	(*AssumeResponse)(nil),        // 15: penstock.runner.v1.AssumeResponse
+	(*RunRequest)(nil),            // 16: penstock.runner.v1.RunRequest
+	(*RunResponse)(nil),           // 17: penstock.runner.v1.RunResponse
+	(*StopRequest)(nil),           // 18: penstock.runner.v1.StopRequest
+	(*StopResponse)(nil),          // 19: penstock.runner.v1.StopResponse
+	(*ReadyRequest)(nil),          // 20: penstock.runner.v1.ReadyRequest
+	(*ReadyResponse)(nil),         // 21: penstock.runner.v1.ReadyResponse
+	(*OwnListener)(nil),           // 22: penstock.runner.v1.OwnListener
+	(*LoggedError)(nil),           // 23: penstock.runner.v1.LoggedError
+	(*Connection)(nil),            // 24: penstock.runner.v1.Connection
+	(*StatsRequest)(nil),          // 25: penstock.runner.v1.StatsRequest
+	(*StatsResponse)(nil),         // 26: penstock.runner.v1.StatsResponse
+	(*Metric)(nil),                // 27: penstock.runner.v1.Metric
+	(*Timing)(nil),                // 28: penstock.runner.v1.Timing
+	(*EventsRequest)(nil),         // 29: penstock.runner.v1.EventsRequest
+	(*EventsResponse)(nil),        // 30: penstock.runner.v1.EventsResponse
+	(*Attached)(nil),              // 31: penstock.runner.v1.Attached
+	(*Wanting)(nil),               // 32: penstock.runner.v1.Wanting
+	(*Finished)(nil),              // 33: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 34: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 35: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 36: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 37: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 38: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 39: penstock.runner.v1.SetLimitsResponse
+	(*ShareRequest)(nil),          // 40: penstock.runner.v1.ShareRequest
+	(*ShareResponse)(nil),         // 41: penstock.runner.v1.ShareResponse
+	(*Refusal)(nil),               // 42: penstock.runner.v1.Refusal
+	nil,                           // 43: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 44: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 45: penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	nil,                           // 46: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
-	6,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	42, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	46, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
-	4,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	43, // 4: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
-	8,  // 5: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
-	0,  // 6: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
-	9,  // 7: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
-	4,  // 8: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
-	13, // 9: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
-	44, // 10: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	46, // 11: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
-	23, // 12: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
-	22, // 13: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
-	21, // 14: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
-	46, // 15: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
-	47, // 16: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
-	26, // 17: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	45, // 18: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
-	27, // 19: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
-	1,  // 20: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
-	30, // 21: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	32, // 22: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	31, // 23: penstock.runner.v1.EventsResponse.wanting:type_name -> penstock.runner.v1.Wanting
-	26, // 24: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 25: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	6,  // 26: penstock.runner.v1.ShareRequest.resources:type_name -> penstock.runner.v1.Resource
-	41, // 27: penstock.runner.v1.ShareResponse.refusals:type_name -> penstock.runner.v1.Refusal
-	5,  // 28: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
-	3,  // 29: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	10, // 30: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
-	12, // 31: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
-	15, // 32: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	17, // 33: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	19, // 34: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	24, // 35: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	28, // 36: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	33, // 37: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	35, // 38: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	37, // 39: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
-	39, // 40: penstock.runner.v1.RunnerService.Share:input_type -> penstock.runner.v1.ShareRequest
-	7,  // 41: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	11, // 42: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
-	14, // 43: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
-	16, // 44: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	18, // 45: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	20, // 46: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	25, // 47: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	29, // 48: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	34, // 49: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	36, // 50: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	38, // 51: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
-	40, // 52: penstock.runner.v1.RunnerService.Share:output_type -> penstock.runner.v1.ShareResponse
-	41, // [41:53] is the sub-list for method output_type
-	29, // [29:41] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	7,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
+	43, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	47, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	5,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
+	4,  // 4: penstock.runner.v1.PrepareRequest.templates:type_name -> penstock.runner.v1.Template
+	44, // 5: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	9,  // 6: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
+	0,  // 7: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
+	10, // 8: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
+	5,  // 9: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
+	14, // 10: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
+	45, // 11: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	47, // 12: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	24, // 13: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
+	23, // 14: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
+	22, // 15: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
+	47, // 16: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
+	48, // 17: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	27, // 18: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
+	46, // 19: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	28, // 20: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
+	1,  // 21: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
+	31, // 22: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
+	33, // 23: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	32, // 24: penstock.runner.v1.EventsResponse.wanting:type_name -> penstock.runner.v1.Wanting
+	27, // 25: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 26: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	7,  // 27: penstock.runner.v1.ShareRequest.resources:type_name -> penstock.runner.v1.Resource
+	42, // 28: penstock.runner.v1.ShareResponse.refusals:type_name -> penstock.runner.v1.Refusal
+	6,  // 29: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 30: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	11, // 31: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
+	13, // 32: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
+	16, // 33: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	18, // 34: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	20, // 35: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	25, // 36: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	29, // 37: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	34, // 38: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	36, // 39: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	38, // 40: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	40, // 41: penstock.runner.v1.RunnerService.Share:input_type -> penstock.runner.v1.ShareRequest
+	8,  // 42: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	12, // 43: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
+	15, // 44: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
+	17, // 45: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	19, // 46: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	21, // 47: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	26, // 48: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	30, // 49: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	35, // 50: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	37, // 51: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	39, // 52: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	41, // 53: penstock.runner.v1.RunnerService.Share:output_type -> penstock.runner.v1.ShareResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -2819,11 +2888,11 @@ func file_penstock_runner_v1_runner_proto_init() {
 	if File_penstock_runner_v1_runner_proto != nil {
 		return
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[23].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[24].OneofWrappers = []any{
 		(*Metric_Number)(nil),
 		(*Metric_Timing)(nil),
 	}
-	file_penstock_runner_v1_runner_proto_msgTypes[26].OneofWrappers = []any{
+	file_penstock_runner_v1_runner_proto_msgTypes[27].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
 		(*EventsResponse_Wanting)(nil),
@@ -2834,7 +2903,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

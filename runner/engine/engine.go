@@ -63,6 +63,9 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger, link *share.Link) (*St
 		return nil, err
 	}
 	req.Policy = policy
+	if err := registerTemplates(linting, policy, req.Templates); err != nil {
+		return nil, &rpc.Rejection{Kind: rpc.RejectBuild, Message: err.Error()}
+	}
 	if !req.Host {
 		if rejection := lint(linting, req); rejection != nil {
 			return nil, rejection

@@ -36,19 +36,28 @@ var rehearsed struct {
 // denies out of the whole process's engine, and has the linter make what it
 // needs. It constructs no component.
 func Rehearse(policy rpc.ComponentPolicy) error {
-	rehearsed.Lock()
-	defer rehearsed.Unlock()
-	if rehearsed.done {
-		return errOtherPolicy
-	}
-	env, derived, err := restrict(policy)
+	env, derived, err := restrictOnce(policy)
 	if err != nil {
 		return err
 	}
-	rehearsed.done, rehearsed.given, rehearsed.env, rehearsed.policy = true, policy, env, derived
 	// That it lints is nobody's concern: the policy may deny some of it.
 	_ = lint(env, rpc.PrepareRequest{Config: []byte(rehearsal), Policy: derived})
 	return nil
+}
+
+// restrictOnce is restrict for what restricted returns from then on.
+func restrictOnce(policy rpc.ComponentPolicy) (*service.Environment, rpc.ComponentPolicy, error) {
+	rehearsed.Lock()
+	defer rehearsed.Unlock()
+	if rehearsed.done {
+		return nil, policy, errOtherPolicy
+	}
+	env, derived, err := restrict(policy)
+	if err != nil {
+		return nil, policy, err
+	}
+	rehearsed.done, rehearsed.given, rehearsed.env, rehearsed.policy = true, policy, env, derived
+	return env, derived, nil
 }
 
 // restricted is restrict, unless that was rehearsed.

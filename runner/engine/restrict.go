@@ -79,15 +79,20 @@ func restrict(policy rpc.ComponentPolicy) (*service.Environment, rpc.ComponentPo
 			if !denied(policy, class.name, name) {
 				return
 			}
-			err := denial{class.name, name}
-			spec, specErr := deniedSpec(err)
-			errs = append(errs, specErr, class.refuse(env, name, spec, err))
+			errs = append(errs, class.deny(env, name))
 		})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, policy, fmt.Errorf("applying the component policy: %w", err)
 	}
 	return restrictBloblang(env, policy)
+}
+
+// deny puts what cannot be constructed in the place of a component.
+func (c componentClass) deny(env *service.Environment, name string) error {
+	err := denial{c.name, name}
+	spec, specErr := deniedSpec(err)
+	return errors.Join(specErr, c.refuse(env, name, spec, err))
 }
 
 // deniedSpec describes a component that takes any config and finds it wrong.

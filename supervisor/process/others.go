@@ -24,11 +24,25 @@ func (l *Launcher) EndOthers(keep []string) {
 			continue
 		}
 		wg.Go(func() {
-			dir := filepath.Join(l.runDir, entry.Name())
+			dir := l.moved(entry.Name())
 			endLeftover(dir)
 			// What cannot be removed is tried again at the next start.
 			_ = os.RemoveAll(dir)
 		})
 	}
 	wg.Wait()
+}
+
+// moved takes a runner's folder out of its place, and returns where it is. A
+// runner whose supervisor died while it was being started is about to make its
+// socket there: it would be reached by nobody, and not be found either. Now it
+// finds no folder, and ends.
+func (l *Launcher) moved(name string) string {
+	from := filepath.Join(l.runDir, name)
+	// As long as the other: a socket's path has a bound.
+	to := filepath.Join(l.runDir, "g"+name[1:])
+	if os.Rename(from, to) != nil {
+		return from
+	}
+	return to
 }
