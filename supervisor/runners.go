@@ -61,6 +61,7 @@ func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[strin
 	view := s.installed.Now()
 	known, whole, err := view.Known(ctx)
 	for ; err == nil; known, err = view.Whole(ctx) {
+		known := s.templates.in(known)
 		named := read(known)
 		for id := range needed {
 			named = named.And(byID[id].named(known, id))
@@ -68,7 +69,7 @@ func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[strin
 		runner, err := known.Choose(wanted, named)
 		// What the core runner has of it all needs no other, so that nobody has to
 		// wait for what others say.
-		if !whole && (err != nil || named.Open) {
+		if !whole && (err != nil || named.Open || named.Templated) {
 			whole = true
 			continue
 		}
