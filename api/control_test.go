@@ -101,6 +101,6 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestVersionNamesTheRunner(t *testing.T) {
-	assert.JSONEq(t, `{"version": "1.2.3", "built": "today", "runner": "1.2.4"}`,
+	assert.JSONEq(t, `{"version": "1.2.3", "built": "today", "runner": "1.2.4", "runners": {"core": "1.2.4", "mine": "0.1"}}`,
 		call(t, serve(t, testConfig(), newRecorder()), "GET", "/version", "").text)
 }

@@ -174,6 +174,10 @@ func (r *recorder) Metrics() http.Handler {
 
 func (r *recorder) RunnerVersion() string { return "1.2.4" }
 
+func (r *recorder) RunnerVersions() map[string]string {
+	return map[string]string{"core": "1.2.4", "mine": "0.1"}
+}
+
 func (r *recorder) Function(ctx context.Context, _ string, call supervisor.Call) (supervisor.Function, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -43,6 +43,7 @@ type Streams interface {
 	SetLogLevel(ctx context.Context, id, level string) error
 	Metrics() http.Handler
 	RunnerVersion() string
+	RunnerVersions() map[string]string
 
 	PutResource(ctx context.Context, typ, id string, doc *document.Document, ch supervisor.Change) error
 	Resources() []supervisor.Resource

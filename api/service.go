@@ -10,7 +10,9 @@ import (
 func (s *Server) ping(c *fiber.Ctx) error { return c.SendString("pong") }
 
 func (s *Server) serviceVersion(c *fiber.Ctx) error {
-	return c.JSON(fiber.Map{"version": s.version, "built": s.built, "runner": s.streams.RunnerVersion()})
+	return c.JSON(fiber.Map{
+		"version": s.version, "built": s.built, "runner": s.streams.RunnerVersion(), "runners": s.streams.RunnerVersions(),
+	})
 }
 
 // endpoints lists the API's paths and those of the running streams.

@@ -16,18 +16,19 @@ import (
 
 // wholeStatus is the answer of GET /streams/{id}/status.
 type wholeStatus struct {
-	ID          string    `json:"id"`
-	Desired     string    `json:"desired"`
-	State       string    `json:"state"`
-	Since       time.Time `json:"since"`
-	Reason      string    `json:"reason"`
-	Revision    uint64    `json:"revision"`
-	Restarts    uint64    `json:"restarts"`
-	PID         int       `json:"pid"`
-	Runner      string    `json:"runner"`
-	LogLevel    string    `json:"log_level"`
-	Unanswered  string    `json:"unanswered"`
-	Connections []struct {
+	ID            string    `json:"id"`
+	Desired       string    `json:"desired"`
+	State         string    `json:"state"`
+	Since         time.Time `json:"since"`
+	Reason        string    `json:"reason"`
+	Revision      uint64    `json:"revision"`
+	Restarts      uint64    `json:"restarts"`
+	PID           int       `json:"pid"`
+	Runner        string    `json:"runner"`
+	RunnerVersion string    `json:"runner_version"`
+	LogLevel      string    `json:"log_level"`
+	Unanswered    string    `json:"unanswered"`
+	Connections   []struct {
 		Path, Label string
 		Connected   bool
 		Error       string

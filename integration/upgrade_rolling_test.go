@@ -66,7 +66,7 @@ func TestUpgradeRolling(t *testing.T) {
 		r.expect(t, 200, "POST", "/streams/"+id, echo(id))
 	}
 	before := pidsOf(t, r.client, ids)
-	old := mustStatus(t, r.client, ids[0]).Runner
+	old := mustStatus(t, r.client, ids[0]).RunnerVersion
 	require.NotEqual(t, version, old)
 	requests := newSteady(t)
 	for _, id := range ids {
@@ -87,7 +87,7 @@ func TestUpgradeRolling(t *testing.T) {
 	t.Logf("from SIGTERM to the next pong: %s, of it from exec %s; the longest time without an answer: %s",
 		pong.Sub(stopping).Round(time.Millisecond), start.Round(time.Millisecond), requests.takeGap())
 	for _, id := range ids {
-		assert.Equal(t, old, mustStatus(t, r.client, id).Runner, "%s was replaced unasked", id)
+		assert.Equal(t, old, mustStatus(t, r.client, id).RunnerVersion, "%s was replaced unasked", id)
 	}
 	assert.Equal(t, before, pidsOf(t, r.client, ids), "the runners' process ids")
 
@@ -101,7 +101,7 @@ func TestUpgradeRolling(t *testing.T) {
 	t.Logf("%d streams restarted in %s:\n%s", len(ids), took.Round(time.Millisecond), said)
 	after := pidsOf(t, r.client, ids)
 	for _, id := range ids {
-		assert.Equal(t, version, mustStatus(t, r.client, id).Runner)
+		assert.Equal(t, version, mustStatus(t, r.client, id).RunnerVersion)
 		assert.NotEqual(t, before[id], after[id], id)
 	}
 	assert.Len(t, r.runners(), len(ids))

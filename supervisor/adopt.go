@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/rpc"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/document"
 	"penstock/supervisor/options"
 	"penstock/supervisor/process"
@@ -241,7 +243,7 @@ func (s *stream) adopt(run store.Runner) {
 	inst := &instance{
 		proc: proc, endpoints: run.Endpoints, httpSocket: run.HTTPSocket, calls: multiplexed(proc, run.HTTPSocket),
 		transport: socketTransport(proc, run.HTTPSocket),
-		token:     run.Instance, version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
+		token:     run.Instance, runner: cmp.Or(run.Runner, catalogue.Core), version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
 		restless: run.Restless, adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
 	}
 	s.current, s.lastPID, s.ranBefore = inst, run.PID, true

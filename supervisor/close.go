@@ -146,6 +146,7 @@ func (s *Supervisor) handBack(ctx context.Context, release func() error) error {
 		return err
 	}
 	s.watchers.Wait()
+	s.installed.Close()
 	s.hub.Close()
 	return errors.Join(s.store.Close(), release(), s.dataDirLock.Close())
 }

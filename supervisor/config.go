@@ -19,6 +19,9 @@ type Config struct {
 	// Runner is the path of the penstock-runner binary. Empty means the one
 	// beside the supervisor's own executable.
 	Runner string `yaml:"runner"`
+	// Runners are further runners, each as NAME=PATH. Those beside Runner whose
+	// files are called as that one is, with -NAME appended, need not be named here.
+	Runners []string `yaml:"runners"`
 	// PrefixStreamEndpoints puts the HTTP endpoints of a stream below /{id}.
 	PrefixStreamEndpoints bool `yaml:"prefix_stream_endpoints"`
 	// Timeouts bound what the supervisor waits for.
@@ -162,6 +165,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("concurrency is %d: it must be at least 1", c.Concurrency))
+	}
+	if _, err := c.otherRunners(); err != nil {
+		errs = append(errs, err)
 	}
 	errs = append(errs, c.WarmPool.validate()...)
 	errs = append(errs, c.Isolation.validate(c.DataDir)...)

@@ -73,11 +73,8 @@ func newConfiner(cfg Config) (*confiner, error) {
 			return nil, fmt.Errorf("isolation.profile strict is not possible here: %w", err)
 		}
 	case ProfileStandard:
-		if !sandbox.Supported() || os.Geteuid() != 0 {
-			break
-		}
 		for _, path := range []string{filepath.Join(cfg.DataDir, "run", "any"), cfg.Runner} {
-			if err := enterable(path); err != nil {
+			if err := c.enterable(path); err != nil {
 				return nil, err
 			}
 		}

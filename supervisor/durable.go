@@ -43,7 +43,7 @@ func (s *stream) runnerWith(inst *instance, limits options.Limits) *store.Runner
 	return &store.Runner{
 		PID: identity.PID, StartTime: identity.StartTime, BootID: identity.BootID,
 		Dir: identity.Dir, Socket: identity.Socket, UID: identity.UID,
-		Version: inst.version, Protocol: inst.proc.Protocol(), Instance: inst.token,
+		Runner: inst.runner, Version: inst.version, Protocol: inst.proc.Protocol(), Instance: inst.token,
 		Revision: s.revision, Generation: inst.generation,
 		HTTPSocket: inst.httpSocket, Endpoints: inst.endpoints, Prefix: s.sup.cfg.PrefixStreamEndpoints,
 		Restless:  inst.restless,

@@ -6,7 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"penstock/supervisor/sandbox"
 )
+
+// enterable says why a runner cannot get to a path in its confinement.
+func (c *confiner) enterable(path string) error {
+	if c.cfg.Profile != ProfileStandard || !sandbox.Supported() || os.Geteuid() != 0 {
+		return nil
+	}
+	return enterable(path)
+}
 
 // enterable says whether root without capabilities gets to a path: the folders
 // above it may belong to somebody who lets nobody else in, which only the

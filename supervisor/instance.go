@@ -16,6 +16,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/rpc/multiplex"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/document"
 	"penstock/supervisor/options"
 	"penstock/supervisor/process"
@@ -33,8 +34,8 @@ type instance struct {
 	// token is what nobody but this runner was told: it tells it from every
 	// other that may answer in its place.
 	token string
-	// version is that of the runner's binary.
-	version string
+	// runner is the name of the runner that it is, and version that of its binary.
+	runner, version string
 	// restless is why the stream has to run though nobody calls it.
 	restless string
 	// adopted says that an earlier supervisor started it.
@@ -123,7 +124,11 @@ const deathNotice = time.Second
 // resources. A config that is refused gives an error that wraps ErrInvalid;
 // its runner is gone then. The context bounds all of it.
 func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList, logLevel string) (*instance, error) {
-	req := s.prepareRequest(id, resources.list, sp.options)
+	chosen, err := s.choose(ctx, sp, resources.byID)
+	if err != nil {
+		return nil, err
+	}
+	req := s.prepareRequest(id, toRPC(chosen.resources, ""), sp.options)
 	req.Config = sp.engine.Text()
 	req.Instance = rand.Text()
 	req.LogLevel = logLevel
@@ -142,7 +147,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 	if err := s.claimSocket(ctx, publicID(id), sp.options.HTTP.Listen); err != nil {
 		return nil, err
 	}
-	runner, prepared, err := s.startPrepared(ctx, id, req, sp.options, limits)
+	runner, prepared, err := s.startPrepared(ctx, chosen.runner, id, req, sp.options, limits)
 	if err != nil {
 		return nil, explain(err, sp.engine, func(string) *document.Document { return nil })
 	}
@@ -176,6 +181,7 @@ func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources 
 		calls:      multiplexed(proc, prepared.HTTPSocket),
 		transport:  socketTransport(proc, prepared.HTTPSocket),
 		token:      req.Instance,
+		runner:     chosen.runner.Name,
 		version:    version,
 		restless:   prepared.Restless,
 		logLevel:   logLevel,
@@ -225,7 +231,7 @@ func (s *Supervisor) prepareRequest(id string, resources []rpc.Resource, opts op
 // startPrepared takes or starts a runner, in its confinement, and calls Prepare on
 // it. On an error there is no runner left: one that has seen a config is never
 // another's.
-func (s *Supervisor) startPrepared(ctx context.Context, id string, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*started, rpc.Prepared, error) {
+func (s *Supervisor) startPrepared(ctx context.Context, of *catalogue.Runner, id string, req rpc.PrepareRequest, opts options.Options, limits options.Limits) (*started, rpc.Prepared, error) {
 	// Until what an earlier supervisor left has ended: two runners of a stream
 	// would take each other's input.
 	select {
@@ -234,7 +240,7 @@ func (s *Supervisor) startPrepared(ctx context.Context, id string, req rpc.Prepa
 		return nil, rpc.Prepared{}, ctx.Err()
 	}
 	defer s.pool.begin()()
-	runner, err := s.startRunner(ctx, id, opts, limits)
+	runner, err := s.startRunner(ctx, of, id, opts, limits)
 	if err != nil {
 		return nil, rpc.Prepared{}, err
 	}

@@ -36,7 +36,11 @@ type Replica struct {
 	// Reason says why it does not run; empty when it does.
 	Reason string `json:"reason,omitempty"`
 	// PID is 0 when there is no process.
-	PID      int    `json:"pid"`
+	PID int `json:"pid"`
+	// Runner and RunnerVersion are as in the status of a stream.
+	Runner        string `json:"runner"`
+	RunnerVersion string `json:"runner_version"`
+	// Restarts counts how often it was started again because it had died.
 	Restarts uint64 `json:"restarts"`
 	// Calls are those that it is answering.
 	Calls int `json:"calls"`
@@ -99,6 +103,7 @@ func (s *Supervisor) replicaStatus(ctx context.Context, st *stream, v *view, fir
 func replicaOf(s Status, v *view, ownCalls int) Replica {
 	out := Replica{
 		Number: replicaNumber(s.ID), State: s.State, Since: s.Since, Reason: s.Reason, PID: s.PID, Restarts: s.Restarts,
+		Runner: s.Runner, RunnerVersion: s.RunnerVersion,
 		Connections: s.Connections, Unanswered: s.Unanswered, LastError: s.LastError, LastExit: s.LastExit, Usage: s.Usage,
 		Calls: ownCalls,
 	}

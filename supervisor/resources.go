@@ -42,7 +42,7 @@ func newResource(typ, id string, doc *document.Document) (storedResource, error)
 	if err != nil {
 		return storedResource{}, &InvalidError{err.Error()}
 	}
-	return storedResource{typ: typ, doc: doc, labelled: labelled}, nil
+	return storedResource{typ: typ, doc: doc, labelled: labelled, components: &componentsOf{}}, nil
 }
 
 // toRPC lists resources in order; the one with the id check is to be checked.
@@ -205,12 +205,16 @@ func (s *Supervisor) catchUp(ctx context.Context, id string, generation uint64, 
 // caller has the turn of bulk changes: such runners share a user.
 func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map[string]storedResource, chilled bool) error {
 	defaults, _ := options.Parse(nil, options.Allowed{})
-	req := s.prepareRequest("", toRPC(candidate, id), defaults)
+	chosen, err := s.chooseFor(ctx, id, candidate)
+	if err != nil {
+		return err
+	}
+	req := s.prepareRequest("", toRPC(chosen.resources, id), defaults)
 	req.ResourcesOnly = true
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
 	req.LogDir = ""
-	runner, _, err := s.startPrepared(ctx, "", req, defaults, s.confiner.of(options.Limits{}))
+	runner, _, err := s.startPrepared(ctx, chosen.runner, "", req, defaults, s.confiner.of(options.Limits{}))
 	if err != nil {
 		return explain(err, nil, func(id string) *document.Document { return candidate[id].doc })
 	}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"sync"
 
-	"penstock/rpc"
 	"penstock/supervisor/document"
 	"penstock/supervisor/store"
 )
@@ -20,7 +19,7 @@ type resourceSet struct {
 // resourceList is what a runner is built with. Each change of the resources
 // begins a new generation.
 type resourceList struct {
-	list       []rpc.Resource
+	byID       map[string]storedResource
 	generation uint64
 }
 
@@ -32,6 +31,8 @@ type storedResource struct {
 	origin   store.Origin
 	// generation is the one that began with it.
 	generation uint64
+	// components are those that it names.
+	components *componentsOf
 }
 
 func newResourceSet() *resourceSet { return &resourceSet{byID: map[string]storedResource{}} }
@@ -42,9 +43,8 @@ func (r *resourceSet) snapshot() map[string]storedResource {
 }
 
 func (r *resourceSet) all() resourceList {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return resourceList{toRPC(r.byID, ""), r.generation}
+	byID, generation := r.present()
+	return resourceList{byID, generation}
 }
 
 // next is the list for runners that are to have the candidate, which is put
@@ -52,7 +52,7 @@ func (r *resourceSet) all() resourceList {
 func (r *resourceSet) next(candidate map[string]storedResource) resourceList {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return resourceList{toRPC(candidate, ""), r.generation + 1}
+	return resourceList{candidate, r.generation + 1}
 }
 
 // present is what is in force, and its generation.

@@ -51,7 +51,7 @@ func (sp spec) equal(other spec) bool {
 // sameForEngine says that a runner of one serves the other as well: what
 // differs can be changed while it runs.
 func (sp spec) sameForEngine(other spec) bool {
-	return sp.chilled == other.chilled && sp.allowTests == other.allowTests && sp.engine.Equal(other.engine) &&
+	return sp.chilled == other.chilled && sp.allowTests == other.allowTests && sp.engine.Equal(other.engine) && sp.options.Runner == other.options.Runner &&
 		maps.Equal(sp.options.Env, other.options.Env) && sp.options.HTTP.Listen == other.options.HTTP.Listen && sameSandbox(sp.options.Sandbox, other.options.Sandbox)
 }
 

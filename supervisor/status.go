@@ -37,8 +37,10 @@ type Status struct {
 	Restarts uint64 `json:"restarts"`
 	// PID is the runner's process id, 0 when there is none.
 	PID int `json:"pid"`
-	// Runner is the version of the runner's binary, empty when there is none.
-	Runner string `json:"runner"`
+	// Runner is the name of the runner that it runs on, and RunnerVersion the
+	// version of its binary; both are empty when there is none.
+	Runner        string `json:"runner"`
+	RunnerVersion string `json:"runner_version"`
 	// LogLevel is the least severe level of the stream's log.
 	LogLevel string `json:"log_level"`
 	// Connections are those of the stream at this moment. There are none when it
@@ -168,7 +170,7 @@ func (s *Supervisor) statusOf(ctx context.Context, st *stream, v *view) (status 
 		return status, 0
 	}
 	status.PID = v.current.proc.PID()
-	status.Runner = v.current.version
+	status.Runner, status.RunnerVersion = v.current.runner, v.current.version
 	status.Usage = s.usage(v)
 	if !v.active() {
 		return status, 0

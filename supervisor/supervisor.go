@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"penstock/supervisor/calls"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
 	"penstock/supervisor/process"
@@ -37,7 +38,7 @@ type Supervisor struct {
 	telemetry   *telemetry.Telemetry
 	confiner    *confiner
 	calls       *calls.Calls
-	runner      *runnerBinary
+	installed   *catalogue.Installed
 	sockets     *sockets
 	pool        *pool
 
@@ -102,7 +103,6 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		resources:   newResourceSet(),
 		hub:         events.NewHub(keptEvents),
 		telemetry:   telemetry.New(),
-		runner:      &runnerBinary{path: cfg.Runner},
 		sockets:     newSockets(),
 		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
@@ -145,6 +145,9 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	}()
 	s.telemetry.WatchCalls(s.calls.Figures)
 	if err := s.confiner.open(cfg, log); err != nil {
+		return nil, err
+	}
+	if s.installed, err = newInstalled(cfg, s.launcher.Binary(), s.confiner, log); err != nil {
 		return nil, err
 	}
 	s.declared = &declaredFiles{byKey: s.stored.Declared}

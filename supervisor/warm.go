@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/options"
 	"penstock/supervisor/process"
 	"penstock/supervisor/sandbox"
@@ -140,7 +141,7 @@ func (s *Supervisor) startWarm(ctx context.Context, id string, opts options.Opti
 }
 
 // startCold starts a runner for a stream.
-func (s *Supervisor) startCold(ctx context.Context, id string, opts options.Options, limits options.Limits) (*started, error) {
+func (s *Supervisor) startCold(ctx context.Context, of *catalogue.Runner, id string, opts options.Options, limits options.Limits) (*started, error) {
 	if err := s.starts.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (s *Supervisor) startCold(ctx context.Context, id string, opts options.Opti
 	if err != nil {
 		return nil, err
 	}
-	proc, err := s.launcher.Start(ctx, confinement)
+	proc, err := s.launcher.StartBinary(ctx, of.Path, confinement)
 	if err != nil {
 		return nil, err
 	}
@@ -157,11 +158,15 @@ func (s *Supervisor) startCold(ctx context.Context, id string, opts options.Opti
 	return &started{proc: proc, followed: s.follow(proc, id, limits)}, nil
 }
 
-// startRunner returns a runner for a stream, in its confinement.
-func (s *Supervisor) startRunner(ctx context.Context, id string, opts options.Options, limits options.Limits) (*started, error) {
-	runner, err := s.startWarm(ctx, id, opts, limits)
-	if runner != nil || err != nil {
-		return runner, err
+// startRunner returns a runner for a stream, in its confinement. Those that are
+// started ahead are core runners: what most streams need, and the cheapest to have
+// wait.
+func (s *Supervisor) startRunner(ctx context.Context, of *catalogue.Runner, id string, opts options.Options, limits options.Limits) (*started, error) {
+	if of.Name == catalogue.Core {
+		runner, err := s.startWarm(ctx, id, opts, limits)
+		if runner != nil || err != nil {
+			return runner, err
+		}
 	}
-	return s.startCold(ctx, id, opts, limits)
+	return s.startCold(ctx, of, id, opts, limits)
 }

@@ -56,7 +56,7 @@ func printStatus(ctx context.Context, c *client, ids []string, out io.Writer, no
 		}
 		pid, runner := "-", "-"
 		if s.PID != 0 {
-			pid, runner = fmt.Sprint(s.PID), s.Runner
+			pid, runner = fmt.Sprint(s.PID), s.Runner+" "+s.RunnerVersion
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
 			s.ID, s.State, now.Sub(s.Since).Round(time.Second), s.Restarts, pid, runner, kept(s.Isolation), note(s))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,21 +58,26 @@ type upgrade struct {
 	timeout time.Duration
 	out     io.Writer
 
-	// version is the one to come to.
-	version string
+	// versions are those to come to, by the names of the runners; version is that
+	// of the core runner.
+	versions map[string]string
+	version  string
 	// restarted counts the streams that were, or would be.
 	restarted int
 }
 
 func (u *upgrade) run(ctx context.Context) error {
-	var version struct{ Runner string }
+	var version struct {
+		Runner  string
+		Runners map[string]string
+	}
 	if err := u.client.call(ctx, http.MethodGet, "/version", &version); err != nil {
 		return err
 	}
 	if version.Runner == "" {
 		return errors.New("the server does not tell the version of its runner binary: is it a Penstock that can restart streams?")
 	}
-	u.version = version.Runner
+	u.version, u.versions = version.Runner, version.Runners
 	var listed map[string]struct{}
 	if err := u.client.call(ctx, http.MethodGet, "/streams", &listed); err != nil {
 		return err
@@ -103,14 +109,17 @@ func (u *upgrade) one(ctx context.Context, id string) (string, error) {
 		return "deleted meanwhile", nil
 	case err != nil:
 		return "", err
-	case before.Runner == "":
+	case before.RunnerVersion == "":
 		return "has no runner: " + string(before.State), nil
-	case before.Runner == u.version && !u.all:
-		return "has version " + u.version, nil
+	}
+	// That of a runner which is not installed any more is not told.
+	version := cmp.Or(u.versions[before.Runner], u.version)
+	if before.RunnerVersion == version && !u.all {
+		return "has version " + version, nil
 	}
 	u.restarted++
 	if !u.rolling {
-		return fmt.Sprintf("would be restarted: %s, then %s", before.Runner, u.version), nil
+		return fmt.Sprintf("would be restarted: %s, then %s", before.RunnerVersion, version), nil
 	}
 	began := time.Now()
 	err = u.client.call(ctx, http.MethodPost, streamPath(id, "/restart"), nil)
@@ -131,7 +140,7 @@ func (u *upgrade) one(ctx context.Context, id string) (string, error) {
 	if after.State == supervisor.StateRunning && !connected(after) {
 		note = ", not connected, as before"
 	}
-	return fmt.Sprintf("restarted in %s: %s, now %s%s", time.Since(began).Round(time.Millisecond), before.Runner, after.Runner, note), nil
+	return fmt.Sprintf("restarted in %s: %s, now %s%s", time.Since(began).Round(time.Millisecond), before.RunnerVersion, after.RunnerVersion, note), nil
 }
 
 // answered is the status of a stream once its runner has answered, or after

@@ -58,7 +58,7 @@ func newFakeServer(t *testing.T, states map[string]supervisor.Status) *fakeServe
 	mux.HandleFunc("POST /streams/{id}/restart", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
 		f.restarted = append(f.restarted, id)
-		f.streams[id].Runner = "v2"
+		f.streams[id].RunnerVersion = "v2"
 		if then := f.restart[id]; then != nil {
 			then(f.streams[id], w)
 		}
@@ -89,7 +89,7 @@ func runningWith(version string, connections ...supervisor.Connection) superviso
 	if connections == nil {
 		connections = []supervisor.Connection{{Path: "root.input", Connected: true}, {Path: "root.output", Connected: true}}
 	}
-	return supervisor.Status{State: supervisor.StateRunning, PID: 7, Runner: version, Connections: connections}
+	return supervisor.Status{State: supervisor.StateRunning, PID: 7, Runner: "core", RunnerVersion: version, Connections: connections}
 }
 
 func fleet() map[string]supervisor.Status {
@@ -266,9 +266,9 @@ func TestStatusTable(t *testing.T) {
 	require.Equal(t, 0, code, errs)
 	assert.Equal(t, []string{
 		"STREAM STATE SINCE RESTARTS PID RUNNER ISOLATION NOTE",
-		"a running 1m30s 0 7 v1 strict+cgroup it has more than 10000 metric series; its disk is nearly full",
-		"b running 1m30s 0 7 v2 standard",
-		"c running 1m30s 0 7 v1 - root.output is not connected: refused",
+		"a running 1m30s 0 7 core v1 strict+cgroup it has more than 10000 metric series; its disk is nearly full",
+		"b running 1m30s 0 7 core v2 standard",
+		"c running 1m30s 0 7 core v1 - root.output is not connected: refused",
 		"d failed 1m30s 5 - - - panic: no goroutine 1",
 		"e paused 1m30s 0 - - -",
 	}, rows(out))

@@ -22,6 +22,9 @@ type Options struct {
 	// IdleTimeout is how long a stream that nobody calls keeps its process, 100 ms
 	// to 7 days; 0 is for ever.
 	IdleTimeout time.Duration
+	// Runner is the name of the runner that the stream is to have; empty is the
+	// smallest that has its components.
+	Runner string
 }
 
 // Sandbox widens what a stream may reach under the profile strict. Paths are
@@ -111,6 +114,7 @@ func Parse(block *yaml.Node, allowed Allowed) (Options, []Lint) {
 		{"http", func(n *yaml.Node) { d.http(n, &options.HTTP, allowed) }},
 		{"replicas", func(n *yaml.Node) { replicas = n; d.replicas(n, &options.Replicas) }},
 		{"idle_timeout", func(n *yaml.Node) { options.IdleTimeout = d.duration(n, "idle_timeout", minIdle, maxIdle) }},
+		{"runner", func(n *yaml.Node) { options.Runner = d.runner(n) }},
 	})
 	d.settleReplicas(replicas, &options)
 	slices.SortStableFunc(d.lints, func(a, b Lint) int {

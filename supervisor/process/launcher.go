@@ -61,10 +61,15 @@ func NewLauncher(binary, runDir string, startTimeout time.Duration, observe Obse
 // Binary is the path of the runner's binary.
 func (l *Launcher) Binary() string { return l.binary }
 
-// Start starts a runner in its confinement and connects to it. The context
-// bounds the start only: once Start has returned, the process lives until it is
-// closed, killed or exits by itself.
-func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr error) {
+// Start starts a runner of Binary in its confinement and connects to it. The
+// context bounds the start only: once Start has returned, the process lives until
+// it is closed, killed or exits by itself.
+func (l *Launcher) Start(ctx context.Context, c Confinement) (*Process, error) {
+	return l.StartBinary(ctx, l.binary, c)
+}
+
+// StartBinary is Start for another binary, whose path is absolute.
+func (l *Launcher) StartBinary(ctx context.Context, binary string, c Confinement) (_ *Process, retErr error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -91,7 +96,7 @@ func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr
 	config.UnixSocketConfig = &plugin.UnixSocketConfig{TempDir: dir}
 	config.RunnerFunc = func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
 		env := environment(spec.Env, dir, c.Background)
-		started.command = func() (*exec.Cmd, func(), error) { return c.command(l.binary, dir, env, leaf) }
+		started.command = func() (*exec.Cmd, func(), error) { return c.command(binary, dir, env, leaf) }
 		return started, nil
 	}
 	p.plugin = plugin.NewClient(config)
@@ -99,7 +104,7 @@ func (l *Launcher) Start(ctx context.Context, c Confinement) (_ *Process, retErr
 	defer undo()
 
 	if err := p.connect(); err != nil {
-		return nil, p.startError(ctx, l.binary, err)
+		return nil, p.startError(ctx, binary, err)
 	}
 	p.protocol = p.plugin.NegotiatedVersion()
 	p.identity, p.identityErr = identify(started.pid(), dir, p.plugin.ReattachConfig().Addr.String())

@@ -26,6 +26,7 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 		UID:     200042,
 	}
 	handle := runner(42)
+	handle.Runner = "connect"
 	handle.Confinement, handle.Generation, handle.HTTPSocket = "strict-1", 9, "http.sock"
 	handle.Endpoints, handle.Prefix, handle.Restarts = []string{"/in", "/out"}, true, 5
 	handle.Idle, handle.Restless = true, "its input generate takes messages by itself"

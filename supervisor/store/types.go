@@ -91,8 +91,10 @@ type Runner struct {
 	// Dir is the name of its bundle folder below DATA/run.
 	Dir string `json:"dir"`
 	// Socket is the plugin socket's file name within Dir.
-	Socket   string `json:"socket"`
-	UID      uint32 `json:"uid"`
+	Socket string `json:"socket"`
+	UID    uint32 `json:"uid"`
+	// Runner is the name of the runner that it is; empty is the core runner.
+	Runner   string `json:"runner,omitempty"`
 	Version  string `json:"version"`
 	Protocol int    `json:"protocol"`
 	// Instance is the random token it was prepared with.

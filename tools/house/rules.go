@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"supervisor":                    {"rpc", "rpc/handover", "rpc/multiplex", "supervisor/..."},
 	"supervisor/process":            {"rpc", "supervisor/cgroup", "supervisor/folder", "supervisor/sandbox"},
 	"supervisor/calls":              {"supervisor/options", "supervisor/store"},
+	"supervisor/catalogue":          {"rpc"},
 	"supervisor/cgroup":             {},
 	"supervisor/document":           {},
 	"supervisor/egress":             {},

@@ -1,0 +1,156 @@
+package supervisor
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"penstock/rpc"
+	"penstock/supervisor/catalogue"
+	"penstock/supervisor/document"
+)
+
+// runnersDir is the folder of what runners have said of themselves, below the data
+// folder.
+const runnersDir = "runners"
+
+// newInstalled looks for the runners that are installed beside the core runner's
+// binary.
+func newInstalled(cfg Config, core string, c *confiner, log *zap.Logger) (*catalogue.Installed, error) {
+	others, err := cfg.otherRunners()
+	if err != nil {
+		return nil, err
+	}
+	return catalogue.New(catalogue.Config{
+		Core: core, Others: others, CacheDir: filepath.Join(cfg.DataDir, runnersDir), Usable: c.enterable,
+	}, log), nil
+}
+
+// choice is a runner with the resources that it is to have.
+type choice struct {
+	runner    *catalogue.Runner
+	resources map[string]storedResource
+}
+
+// choose finds the runner for a stream: the one that its config asks for, or the
+// smallest that has what the config and the resources name that it mentions. Of
+// the resources that it does not mention it gets those that its runner can carry.
+// The error wraps ErrInvalid.
+func (s *Supervisor) choose(ctx context.Context, sp spec, byID map[string]storedResource) (choice, error) {
+	// A config is read once, and only where it has not been read before.
+	return s.chooseOf(ctx, sp.options.Runner, byID, mentioned(sp.engine, byID), func(c *catalogue.Catalogue) catalogue.Named {
+		return c.Named(sp.engine.Value())
+	})
+}
+
+// chooseFor is choose for a runner that only checks the resource with the id.
+func (s *Supervisor) chooseFor(ctx context.Context, id string, byID map[string]storedResource) (choice, error) {
+	needed := mentioned(byID[id].doc, byID)
+	needed[id] = true
+	return s.chooseOf(ctx, "", byID, needed, func(*catalogue.Catalogue) catalogue.Named { return catalogue.Named{} })
+}
+
+func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[string]storedResource, needed map[string]bool,
+	read func(*catalogue.Catalogue) catalogue.Named,
+) (choice, error) {
+	view := s.installed.Now()
+	known, whole, err := view.Known(ctx)
+	for ; err == nil; known, err = view.Whole(ctx) {
+		named := read(known)
+		for id := range needed {
+			named = named.And(byID[id].named(known, id))
+		}
+		runner, err := known.Choose(wanted, named)
+		// What the core runner has of it all needs no other, so that nobody has to
+		// wait for what others say.
+		if !whole && (err != nil || named.Open) {
+			whole = true
+			continue
+		}
+		if err != nil {
+			return choice{}, &InvalidError{err.Error()}
+		}
+		return choice{runner, carried(runner, known, byID, needed)}, nil
+	}
+	return choice{}, err
+}
+
+// carried are the resources of byID that a runner is given: those that are needed,
+// and those which it has the components of.
+func carried(r *catalogue.Runner, known *catalogue.Catalogue, byID map[string]storedResource, needed map[string]bool) map[string]storedResource {
+	out := maps.Clone(byID)
+	maps.DeleteFunc(out, func(id string, res storedResource) bool {
+		if needed[id] {
+			return false
+		}
+		named := res.named(known, id)
+		// A place that names nothing known is nothing that it could build.
+		return !r.Carries(named) || named.Open && r.Fault == nil
+	})
+	return out
+}
+
+// componentsOf are the components that a resource names, as one catalogue knows
+// them.
+type componentsOf struct{ last atomic.Pointer[namedBy] }
+
+type namedBy struct {
+	catalogue *catalogue.Catalogue
+	named     catalogue.Named
+}
+
+// named lists what the resource names.
+func (r storedResource) named(by *catalogue.Catalogue, id string) catalogue.Named {
+	if last := r.components.last.Load(); last != nil && last.catalogue == by {
+		return last.named
+	}
+	named := by.NamedBy(rpc.ComponentType(r.typ), valueOf(r.doc), r.typ+" resource "+id)
+	r.components.last.Store(&namedBy{by, named})
+	return named
+}
+
+// valueOf is a config that is never nil, which would be nothing to look at.
+func valueOf(doc *document.Document) any {
+	if value := doc.Value(); value != nil {
+		return value
+	}
+	return map[string]any{}
+}
+
+// RunnerVersion is the version of the core runner's binary as it is on disk now:
+// that of the runners that are started from now on. It is empty when the binary
+// does not tell.
+func (s *Supervisor) RunnerVersion() string {
+	early, err := s.installed.Now().Early(s.root)
+	if err != nil || len(early.Runners()) == 0 {
+		return ""
+	}
+	return early.Runners()[0].Version
+}
+
+// versionTime bounds how long runners may take to tell their versions.
+const versionTime = 5 * time.Second
+
+// RunnerVersions are the versions of the runners that are installed now and can be
+// used, by their names.
+func (s *Supervisor) RunnerVersions() map[string]string {
+	ctx, cancel := context.WithTimeout(s.root, versionTime)
+	defer cancel()
+	view := s.installed.Now()
+	if _, err := view.Whole(ctx); err != nil {
+		s.log.Debug("some runners have not told their version yet", zap.Error(err))
+	}
+	out := map[string]string{}
+	known, _, err := view.Known(s.root)
+	if err != nil {
+		return out
+	}
+	for _, r := range known.Runners() {
+		out[r.Name] = r.Version
+	}
+	return out
+}
