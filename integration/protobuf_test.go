@@ -54,7 +54,7 @@ func TestProtobuf(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "all.proto"), []byte(allProto), 0o644))
-	p := startPenstock(t, "--runner", messagingRunner(t))
+	p := startPenstock(t, "--runner", allRunners(t)+"-messaging")
 	stream := func(id, processors string) {
 		p.expect(t, 200, "POST", "/streams/"+id, fmt.Sprintf(`
 input: {http_server: {path: /post}}

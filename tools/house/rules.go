@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"supervisor/events":             {},
 	"supervisor/folder":             {},
 	"supervisor/logs":               {"supervisor/folder"},
+	"supervisor/offline":            {"rpc"},
 	"supervisor/options":            {},
 	"supervisor/sandbox":            {},
 	"supervisor/stats":              {"rpc", "supervisor/cgroup"},
