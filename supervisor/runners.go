@@ -42,7 +42,7 @@ type choice struct {
 // The error wraps ErrInvalid.
 func (s *Supervisor) choose(ctx context.Context, sp spec, byID map[string]storedResource) (choice, error) {
 	// A config is read once, and only where it has not been read before.
-	return s.chooseOf(ctx, sp.options.Runner, byID, mentioned(sp.engine, byID), func(c *catalogue.Catalogue) catalogue.Named {
+	return s.chooseOf(ctx, sp.options.Runner, byID, mentioned(sp.engine, byID), sp.engine, func(c *catalogue.Catalogue) catalogue.Named {
 		return c.Named(sp.engine.Value())
 	})
 }
@@ -51,20 +51,53 @@ func (s *Supervisor) choose(ctx context.Context, sp spec, byID map[string]stored
 func (s *Supervisor) chooseFor(ctx context.Context, id string, byID map[string]storedResource) (choice, error) {
 	needed := mentioned(byID[id].doc, byID)
 	needed[id] = true
-	return s.chooseOf(ctx, "", byID, needed, func(*catalogue.Catalogue) catalogue.Named { return catalogue.Named{} })
+	return s.chooseOf(ctx, "", byID, needed, nil, func(*catalogue.Catalogue) catalogue.Named { return catalogue.Named{} })
 }
 
+// chooseOf chooses for a config, which is nil for none, and the resources that are
+// needed.
 func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[string]storedResource, needed map[string]bool,
-	read func(*catalogue.Catalogue) catalogue.Named,
+	config *document.Document, read func(*catalogue.Catalogue) catalogue.Named,
 ) (choice, error) {
-	view := s.installed.Now()
+	var words []string
+	if templates := s.templates.names(); templates != nil {
+		var values []any
+		if config != nil {
+			values = append(values, config.Value())
+		}
+		for id := range needed {
+			values = append(values, byID[id].doc.Value())
+		}
+		words = templates.usedBy(values...)
+	}
+	runner, known, err := chooseRunner(ctx, s.installed, wanted, words, func(c *catalogue.Catalogue) catalogue.Named {
+		named := read(c)
+		for id := range needed {
+			named = named.And(byID[id].named(c, id))
+		}
+		return named
+	})
+	if err != nil {
+		return choice{}, err
+	}
+	return choice{runner, carried(runner, known, byID, needed)}, nil
+}
+
+// chooseRunner finds the runner that is wanted, or the smallest that has what is
+// named, by what read finds in a catalogue. Where there is one it has also what
+// is called as one of the words, which may be no component's name. What it was
+// found in comes with it. An *InvalidError says that there is none.
+func chooseRunner(ctx context.Context, installed *catalogue.Installed, wanted string, words []string,
+	read func(*catalogue.Catalogue) catalogue.Named,
+) (*catalogue.Runner, *catalogue.Catalogue, error) {
+	view := installed.Now()
 	known, whole, err := view.Known(ctx)
 	for ; err == nil; known, err = view.Whole(ctx) {
 		named := read(known)
-		for id := range needed {
-			named = named.And(byID[id].named(known, id))
+		runner, err := known.Choose(wanted, named.And(known.Called(words)))
+		if err != nil && len(words) > 0 {
+			runner, err = known.Choose(wanted, named)
 		}
-		runner, err := known.Choose(wanted, named)
 		// What the core runner has of it all needs no other, so that nobody has to
 		// wait for what others say.
 		if !whole && (err != nil || named.Open) {
@@ -72,11 +105,11 @@ func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[strin
 			continue
 		}
 		if err != nil {
-			return choice{}, &InvalidError{err.Error()}
+			return nil, nil, &InvalidError{err.Error()}
 		}
-		return choice{runner, carried(runner, known, byID, needed)}, nil
+		return runner, known, nil
 	}
-	return choice{}, err
+	return nil, nil, err
 }
 
 // carried are the resources of byID that a runner is given: those that are needed,

@@ -15,14 +15,26 @@ import (
 )
 
 // templateSet is what every runner that is prepared from now on is given.
-type templateSet struct {
-	present atomic.Pointer[[]rpc.Template]
+type templateSet struct{ present atomic.Pointer[templates] }
+
+// templates never change.
+type templates struct {
+	list  []rpc.Template
+	names templateNames
 }
 
 // all must not be modified.
 func (t *templateSet) all() []rpc.Template {
-	if list := t.present.Load(); list != nil {
-		return *list
+	if present := t.present.Load(); present != nil {
+		return present.list
+	}
+	return nil
+}
+
+// names are nil where there are no templates.
+func (t *templateSet) names() *templateNames {
+	if present := t.present.Load(); present != nil && len(present.list) > 0 {
+		return &present.names
 	}
 	return nil
 }
@@ -74,6 +86,10 @@ func (s *Supervisor) UseTemplates(ctx context.Context, files []TemplateFile, chi
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	s.templates.present.Store(&list)
+	present := &templates{list: list}
+	for _, t := range list {
+		present.names.add(t.Text)
+	}
+	s.templates.present.Store(present)
 	return nil
 }

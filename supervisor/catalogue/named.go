@@ -121,6 +121,18 @@ func (c *Catalogue) NamedBy(class rpc.ComponentType, config any, place string) N
 	return w.result()
 }
 
+// Called are all components, of whatever class, that are called as one of the words.
+func (c *Catalogue) Called(words []string) (n Named) {
+	for _, word := range words {
+		for _, class := range rpc.ComponentTypes() {
+			if c.knows(key{class, word}) {
+				n.Refs = append(n.Refs, Ref{Class: class, Name: word, Path: "a template"})
+			}
+		}
+	}
+	return n
+}
+
 type walk struct {
 	catalogue *Catalogue
 	found     Named

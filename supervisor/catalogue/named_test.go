@@ -109,3 +109,17 @@ func TestFieldsOfTwoVersions(t *testing.T) {
 		"processor noop at pipeline.processors.0.tool.run.first", "output drop at pipeline.processors.0.tool.to",
 	}, listOf(named), "each once")
 }
+
+func TestCalled(t *testing.T) {
+	c := newCatalogue([]*Runner{
+		runnerThat(Core, 1, coreSays),
+		runnerThat("more", 2, with(component(rpc.TypeInput, "queue"), component(rpc.TypeOutput, "queue"))),
+	})
+	called := c.Called([]string{"nothing", "queue", "drop"})
+	assert.ElementsMatch(t, []string{"input queue at a template", "output queue at a template", "output drop at a template"}, listOf(called))
+	assert.False(t, called.Open)
+	runner, err := c.Choose("", called)
+	assert.NoError(t, err)
+	assert.Equal(t, "more", runner.Name)
+	assert.Empty(t, c.Called(nil).Refs)
+}
