@@ -22,7 +22,7 @@ const repo = ".."
 
 func TestMakeHelpListsEveryTarget(t *testing.T) {
 	help := runIn(t, repo, nil, "make", "help")
-	for _, target := range []string{"build", "run", "test", "check", "bench", "bench-report", "chaos", "test-cgroup2", "proto", "clean", "fuzz", "licenses", "tools"} {
+	for _, target := range []string{"build", "build-messaging", "build-connect", "run", "test", "check", "bench", "bench-report", "chaos", "test-cgroup2", "proto", "clean", "fuzz", "licenses", "tools"} {
 		assert.Regexp(t, `(?m)^  make `+target+` +\S`, help)
 	}
 	assert.Equal(t, help, runIn(t, repo, nil, "make"), "make without a target is make help")
@@ -93,7 +93,11 @@ func TestDockerfile(t *testing.T) {
 	for _, command := range [][]string{entrypoint, healthcheck} {
 		require.Contains(t, held, command[0], "the image must hold what it starts")
 	}
-	require.Contains(t, held, path.Join(path.Dir(entrypoint[0]), "penstock-runner"), "the runner is looked for beside penstock")
+	commands, err := os.ReadDir(filepath.Join(repo, "cmd"))
+	require.NoError(t, err)
+	for _, command := range commands {
+		require.Contains(t, held, path.Join(path.Dir(entrypoint[0]), command.Name()), "runners and the launcher are looked for beside penstock")
+	}
 	for at, local := range held {
 		if path.Dir(at) == path.Dir(entrypoint[0]) {
 			assertStatic(t, local)
@@ -228,18 +232,24 @@ func readRepo(t *testing.T, name string) string {
 	return string(text)
 }
 
-// runIn runs a command to its end and returns what it printed. The make that
-// runs the tests hands nothing down to the make under test.
+// outsideMake is the environment without what the make that runs the tests
+// would hand down to one that they start.
+func outsideMake() []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if key, _, _ := strings.Cut(entry, "="); !strings.HasPrefix(key, "MAKE") && key != "MFLAGS" {
+			env = append(env, entry)
+		}
+	}
+	return env
+}
+
+// runIn runs a command to its end and returns what it printed.
 func runIn(t *testing.T, dir string, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
-	for _, entry := range os.Environ() {
-		if key, _, _ := strings.Cut(entry, "="); !strings.HasPrefix(key, "MAKE") && key != "MFLAGS" {
-			cmd.Env = append(cmd.Env, entry)
-		}
-	}
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(outsideMake(), env...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s %s\n%s", name, strings.Join(args, " "), out)
 	return string(out)

@@ -42,12 +42,13 @@ func run(root string) (retErr error) {
 	if err != nil {
 		return err
 	}
-	dir, dest := "", filepath.Join(root, filepath.FromSlash(target))
+	dest := filepath.Join(root, filepath.FromSlash(target))
 	stamp := stampOf(own)
 	if have, err := os.ReadFile(filepath.Join(dest, stampFile)); err == nil && string(have) == stamp {
 		return nil
 	}
-	if dir, err = download(root); err != nil {
+	dir, err := download(root)
+	if err != nil {
 		return err
 	}
 	tree, err := collect(dir, own)
@@ -71,7 +72,11 @@ func run(root string) (retErr error) {
 	if err := os.Rename(dest, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.Rename(fresh, dest)
+	err = os.Rename(fresh, dest)
+	if have, failed := os.ReadFile(filepath.Join(dest, stampFile)); failed == nil && string(have) == stamp {
+		return nil // or else another run was quicker
+	}
+	return err
 }
 
 // write puts every file of a tree below dir.

@@ -34,6 +34,10 @@ var (
 	community = [][]byte{[]byte("Redpanda Community"), []byte("licenses/rcl.md")}
 )
 
+// leftOut are files that are under Apache-2.0 but import modules that are not:
+// the exporter of the tracer redpanda is under the Business Source License.
+var leftOut = []string{"internal/impl/redpanda/tracer_redpanda.go"}
+
 // download returns the folder of the module in the module cache.
 func download(root string) (string, error) {
 	cmd := exec.Command("go", "mod", "download", "-json", modulePath+"@"+moduleVersion)
@@ -65,14 +69,15 @@ func readOwn(dir string) (map[string][]byte, error) {
 	})
 }
 
-// stampOf names the module's version and hash, and the hash of what is ours.
+// stampOf names the module's version and hash, what is left out, and the hash of
+// what is ours.
 func stampOf(own map[string][]byte) string {
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		fmt.Fprintf(sum, "%s %d\n%s", name, len(own[name]), own[name])
 	}
-	return fmt.Sprintf("%s %s %s\nwithout the files that lack the Apache header, and with ours (sha256 %x)\n",
-		modulePath, moduleVersion, moduleSum, sum.Sum(nil))
+	return fmt.Sprintf("%s %s %s\nwithout the files that lack the Apache header, without %s, and with ours (sha256 %x)\n",
+		modulePath, moduleVersion, moduleSum, strings.Join(leftOut, ", "), sum.Sum(nil))
 }
 
 // collect reads what the copy consists of: the Go files under Apache-2.0 with
@@ -87,9 +92,14 @@ func collect(dir string, own map[string][]byte) (map[string][]byte, error) {
 		}
 		tree[as] = text
 	}
+	for _, name := range leftOut {
+		if _, err := fs.Stat(upstream, name); err != nil {
+			return nil, fmt.Errorf("what is to be left out: %w", err)
+		}
+	}
 	for _, top := range []string{"internal", "public"} {
 		err := fs.WalkDir(upstream, top, func(name string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			if err != nil || entry.IsDir() || path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || slices.Contains(leftOut, name) {
 				return err
 			}
 			text, err := fs.ReadFile(upstream, name)
@@ -115,11 +125,8 @@ func isApache(text []byte) bool {
 			return false
 		}
 	}
-	header := text
-	if i := bytes.Index(text, []byte("\npackage ")); i >= 0 {
-		header = text[:i]
-	}
-	return bytes.Contains(header, apache)
+	header, _, found := bytes.Cut(append([]byte("\n"), text...), []byte("\npackage "))
+	return found && bytes.Contains(header, apache)
 }
 
 // embedded adds the files that a Go file embeds.

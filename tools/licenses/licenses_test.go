@@ -13,6 +13,27 @@ const (
 	gpl = "This program is free software: you can redistribute it and/or modify it under the terms of the GNU General Public License as published by the Free Software Foundation, either version 3 of the License, or (at your option) any later version.\n"
 )
 
+// Of several licences that a module is offered under, the chosen one counts, and
+// the files of all are kept. Without that file there is none.
+func TestIdentifyTakesTheChosenLicence(t *testing.T) {
+	m := &module{path: "github.com/eclipse/paho.mqtt.golang", dir: t.TempDir()}
+	for name, text := range map[string]string{"LICENSE": gpl, "edl-v10": mit} {
+		if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.identify(); err != nil || !slices.Equal(m.licenses, []string{"MIT"}) || !slices.Equal(m.files, []string{"LICENSE", "edl-v10"}) {
+		t.Errorf("licences %v, files %v, error %v", m.licenses, m.files, err)
+	}
+	if err := os.Remove(filepath.Join(m.dir, "edl-v10")); err != nil {
+		t.Fatal(err)
+	}
+	m = &module{path: m.path, dir: m.dir}
+	if err := m.identify(); err == nil || !strings.Contains(err.Error(), "no licence found") {
+		t.Errorf("without the file: error %v", err)
+	}
+}
+
 func TestIdentify(t *testing.T) {
 	tests := []struct {
 		name, file, text, err string

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,49 +18,80 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// binaries are what we hand out; the licences of all they hold are listed.
-var binaries = []string{"penstock", "penstock-runner"}
+// A binary is one that we hand out; the licences of all it holds are listed.
+type binary struct {
+	name string
+	dir  string // of its module, below the root
+	pkg  string // as seen from dir
+}
+
+var binaries = []binary{
+	{"penstock", ".", "./cmd/penstock"},
+	{"penstock-runner", ".", "./cmd/penstock-runner"},
+	{"penstock-runner-messaging", "cmd/penstock-runner-messaging", "."},
+	{"penstock-runner-connect", "cmd/penstock-runner-connect", "."},
+}
+
+// ours is the module that the runners with modules of their own import.
+const ours = "penstock"
+
+// chosen names, for a module that is offered under several licences, the file
+// that holds the one we take.
+var chosen = map[string]string{
+	// EPL-2.0, or the Eclipse Distribution License, which is BSD-3-Clause.
+	"github.com/eclipse/paho.mqtt.golang": "edl-v10",
+}
+
+// whole lists modules whose licence file is that of a larger project: after the
+// module's own licence it has those of parts in other languages, which are no
+// part of the module. The first counts.
+var whole = []string{"github.com/apache/arrow/go/arrow", "github.com/apache/arrow/go/v12", "github.com/apache/arrow/go/v15"}
 
 // module is one module that is linked into a binary.
 type module struct {
 	path, version string
 	dir           string   // where its source is
+	changed       bool     // whether we replace it by a copy of our making
 	binaries      []string // which binaries hold it
 	licenses      []string // SPDX identifiers, sorted
 	files         []string // its licence and notice files, below dir
 }
 
 // linked lists the modules of every binary, with their licences, sorted by
-// path. The standard library comes first, as module "std".
+// path; binaries may hold one in different versions. The standard library comes
+// first, as module "std".
 func linked(root string) ([]*module, error) {
-	byPath := map[string]*module{}
-	for _, binary := range binaries {
-		found, err := modulesOf(root, "./cmd/"+binary)
+	std := &module{path: "std"}
+	byVersion := map[string]*module{}
+	for _, b := range binaries {
+		found, err := modulesOf(filepath.Join(root, filepath.FromSlash(b.dir)), b.pkg)
 		if err != nil {
 			return nil, err
 		}
+		std.binaries = append(std.binaries, b.name)
 		for _, m := range found {
-			if byPath[m.path] == nil {
-				byPath[m.path] = m
+			at := m.path + "@" + m.version
+			if byVersion[at] == nil {
+				byVersion[at] = m
 			}
-			byPath[m.path].binaries = append(byPath[m.path].binaries, binary)
+			byVersion[at].binaries = append(byVersion[at].binaries, b.name)
 		}
 	}
 	goroot, err := goOutput(root, "env", "GOROOT")
 	if err != nil {
 		return nil, err
 	}
-	all := []*module{{path: "std", dir: strings.TrimSpace(string(goroot)), binaries: binaries}}
-	for _, m := range byPath {
-		all = append(all, m)
-	}
-	slices.SortFunc(all[1:], func(a, b *module) int { return strings.Compare(a.path, b.path) })
+	std.dir = strings.TrimSpace(string(goroot))
+	all := []*module{std}
+	all = slices.AppendSeq(all, maps.Values(byVersion))
+	slices.SortFunc(all[1:], func(a, b *module) int {
+		return cmp.Or(strings.Compare(a.path, b.path), strings.Compare(a.version, b.version))
+	})
+	var refused []error
 	for _, m := range all {
-		if err := m.identify(); err != nil {
-			return nil, err
-		}
+		refused = append(refused, m.identify())
 	}
-	return all, nil
+	return all, errors.Join(refused...)
 }
 
 // modulesOf lists the modules that one main package is built from, for the
@@ -83,13 +116,16 @@ func modulesOf(root, pkg string) ([]*module, error) {
 			return found, nil
 		case err != nil:
 			return nil, err
-		case p.Module == nil || p.Module.Main || seen[p.Module.Path]:
+		case p.Module == nil || p.Module.Main || p.Module.Path == ours || seen[p.Module.Path]:
 			continue
 		}
 		seen[p.Module.Path] = true
 		m := &module{path: p.Module.Path, version: p.Module.Version, dir: p.Module.Dir}
 		if r := p.Module.Replace; r != nil {
-			m.version, m.dir = r.Version, r.Dir
+			m.dir = r.Dir
+			if m.changed = r.Version == ""; !m.changed {
+				m.version = r.Version
+			}
 		}
 		found = append(found, m)
 	}
@@ -119,12 +155,13 @@ func (m *module) identify() error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
+		choice, choose := chosen[m.path]
 		license := licenseFile.MatchString(name)
-		if entry.IsDir() || !license && !noticeFile.MatchString(name) {
+		if entry.IsDir() || !license && !noticeFile.MatchString(name) && name != choice {
 			continue
 		}
 		m.files = append(m.files, name)
-		if !license {
+		if choose && name != choice || !choose && !license {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(m.dir, name))
@@ -132,8 +169,12 @@ func (m *module) identify() error {
 			return fmt.Errorf("%s: %w", m.path, err)
 		}
 		for _, match := range licensecheck.Scan(text).Match {
-			if !match.IsURL && !slices.Contains(m.licenses, match.ID) {
-				m.licenses = append(m.licenses, match.ID)
+			if match.IsURL || slices.Contains(m.licenses, match.ID) {
+				continue
+			}
+			m.licenses = append(m.licenses, match.ID)
+			if slices.Contains(whole, m.path) {
+				break
 			}
 		}
 	}
