@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"path/filepath"
 	"sync/atomic"
@@ -186,4 +187,44 @@ func (s *Supervisor) RunnerVersions() map[string]string {
 		out[r.Name] = r.Version
 	}
 	return out
+}
+
+// library is what the installed runners say of their components, or one of them.
+func (s *Supervisor) library(ctx context.Context, runner string) (*catalogue.Library, error) {
+	library, err := s.installed.Library(ctx, runner)
+	if errors.Is(err, catalogue.ErrClosed) {
+		return nil, ErrClosed
+	}
+	return library, err
+}
+
+// Components lists the components that the installed runners carry, or one of
+// them, of a class or of all. The error wraps ErrNoComponent for a class or runner
+// that there is not.
+func (s *Supervisor) Components(ctx context.Context, class, runner string) ([]catalogue.Entry, error) {
+	library, err := s.library(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	return library.List(class)
+}
+
+// Component is the schema of a component's config, as the smallest runner that has
+// it describes it, or the one that is named. The error wraps ErrNoComponent.
+func (s *Supervisor) Component(ctx context.Context, class, name, runner string) (catalogue.Schema, error) {
+	library, err := s.library(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	return library.Component(class, name)
+}
+
+// ConfigSchema is the schema of a stream's config with the components of all
+// installed runners, or of one. The error wraps ErrNoComponent.
+func (s *Supervisor) ConfigSchema(ctx context.Context, runner string) (catalogue.Schema, error) {
+	library, err := s.library(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	return library.Whole(), nil
 }
