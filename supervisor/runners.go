@@ -58,14 +58,30 @@ func (s *Supervisor) chooseFor(ctx context.Context, id string, byID map[string]s
 func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[string]storedResource, needed map[string]bool,
 	read func(*catalogue.Catalogue) catalogue.Named,
 ) (choice, error) {
-	view := s.installed.Now()
+	runner, known, err := chooseRunner(ctx, s.installed, s.templates.in, wanted, func(c *catalogue.Catalogue) catalogue.Named {
+		named := read(c)
+		for id := range needed {
+			named = named.And(byID[id].named(c, id))
+		}
+		return named
+	})
+	if err != nil {
+		return choice{}, err
+	}
+	return choice{runner, carried(runner, known, byID, needed)}, nil
+}
+
+// chooseRunner finds the runner that is wanted, or the smallest that has what is
+// named, by what read finds in a catalogue with the templates. What it was found
+// in comes with it. An *InvalidError says that there is none.
+func chooseRunner(ctx context.Context, installed *catalogue.Installed, templated func(*catalogue.Catalogue) *catalogue.Catalogue,
+	wanted string, read func(*catalogue.Catalogue) catalogue.Named,
+) (*catalogue.Runner, *catalogue.Catalogue, error) {
+	view := installed.Now()
 	known, whole, err := view.Known(ctx)
 	for ; err == nil; known, err = view.Whole(ctx) {
-		known := s.templates.in(known)
+		known := templated(known)
 		named := read(known)
-		for id := range needed {
-			named = named.And(byID[id].named(known, id))
-		}
 		runner, err := known.Choose(wanted, named)
 		// What the core runner has of it all needs no other, so that nobody has to
 		// wait for what others say.
@@ -74,11 +90,11 @@ func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[strin
 			continue
 		}
 		if err != nil {
-			return choice{}, &InvalidError{err.Error()}
+			return nil, nil, &InvalidError{err.Error()}
 		}
-		return choice{runner, carried(runner, known, byID, needed)}, nil
+		return runner, known, nil
 	}
-	return choice{}, err
+	return nil, nil, err
 }
 
 // carried are the resources of byID that a runner is given: those that are needed,
