@@ -1,4 +1,5 @@
-# The image of Penstock: three static binaries and what they read, nothing else.
+# The image of Penstock: its static binaries, with all three runners, and what
+# they read, nothing else.
 #
 # By default it is a host for streams of people who do not trust each other:
 # configs/hardened.yaml, the profile strict. Whatever confines streams has to be
@@ -39,7 +40,7 @@ ARG TARGETARCH=amd64
 ARG VERSION=dev
 ARG DATE=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    GOOS=$TARGETOS GOARCH=$TARGETARCH make build BIN=/out/bin VERSION="$VERSION" DATE="$DATE"
+    GOOS=$TARGETOS GOARCH=$TARGETARCH make build build-messaging build-connect BIN=/out/bin VERSION="$VERSION" DATE="$DATE"
 # The licences of all that is linked go with the binaries.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     go -C tools run ./licenses -save /out/licenses ..
@@ -52,6 +53,8 @@ COPY --from=build /usr/share/zoneinfo /usr/share/zoneinfo
 COPY --from=build /out/bin/penstock /usr/local/bin/penstock
 COPY --from=build /out/bin/penstock-launch /usr/local/bin/penstock-launch
 COPY --from=build /out/bin/penstock-runner /usr/local/bin/penstock-runner
+COPY --from=build /out/bin/penstock-runner-messaging /usr/local/bin/penstock-runner-messaging
+COPY --from=build /out/bin/penstock-runner-connect /usr/local/bin/penstock-runner-connect
 COPY configs/hardened.yaml /etc/penstock/penstock.yaml
 COPY LICENSE THIRD_PARTY_LICENSES.md /usr/share/doc/penstock/
 COPY --from=build /out/licenses /usr/share/doc/penstock/licenses

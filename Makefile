@@ -36,6 +36,12 @@ GUEST_RUN    ?=
 
 PROTO_OUT := rpc/runnerpb
 
+# The modules beside the main one and that of the tools; of these, the runners
+# with upstream's components; and what of upstream's is written by us.
+RUNNERS := cmd/penstock-runner-messaging cmd/penstock-runner-connect
+MODULES := integration/chaos docs/examples/custom-runner $(RUNNERS)
+OWN_OF_CONNECT := $(addprefix github.com/redpanda-data/connect/v4/,internal/impl/protobuf/common internal/serviceaccount)
+
 ##@ Use
 
 .PHONY: help
@@ -78,8 +84,10 @@ clean: ## Remove bin/ and the data of `make run`
 
 ##@ Prove
 
+# The runners that the tests start are made before them, outside their timeout:
+# on empty caches they take minutes.
 .PHONY: test
-test: $(TOOLS)/gotestsum ## Run every test with the race detector; PKG, TESTFLAGS narrow it
+test: $(TOOLS)/gotestsum build-messaging build-connect ## Run every test with the race detector; PKG, TESTFLAGS narrow it
 	@scripts/ensure-cc.sh
 	@scripts/ensure-servers.sh
 	@mkdir -p bin
@@ -126,17 +134,17 @@ check-format:
 # The tools' own go.mod is not compared with `go mod tidy`, which would need
 # the test dependencies of every linter; building the tools proves it complete.
 .PHONY: check-modules
-check-modules:
+check-modules: connect-source
 	@echo "check: go.mod"
 	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
-	@$(GO) -C integration/chaos mod tidy -diff || { echo "integration/chaos/go.mod is not tidy: run go -C integration/chaos mod tidy"; exit 1; }
+	@for dir in $(MODULES); do $(GO) -C $$dir mod tidy -diff || { echo "$$dir/go.mod is not tidy: run go -C $$dir mod tidy"; exit 1; }; done
 	@$(GO) -C integration/brokers mod tidy -diff || { echo "integration/brokers/go.mod is not tidy: run go -C integration/brokers mod tidy"; exit 1; }
 
 .PHONY: check-house
 check-house:
 	@echo "check: imports and files"
-	@$(GO) -C tools vet ./house ./licenses
-	@$(GO) -C tools test ./house ./licenses
+	@$(GO) -C tools vet ./connect ./house ./licenses
+	@$(GO) -C tools test ./connect ./house ./licenses
 	@$(GO) -C tools run ./house ..
 
 .PHONY: check-proto
@@ -148,16 +156,22 @@ check-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
 	diff -ru "$$tmp/$(PROTO_OUT)" $(PROTO_OUT) || { echo "$(PROTO_OUT) is not what its .proto generates: run make proto"; exit 1; }
 
 .PHONY: check-licenses
-check-licenses:
+check-licenses: connect-source
 	@echo "check: licences"
 	@$(GO) -C tools run ./licenses -check THIRD_PARTY_LICENSES.md ..
 
+# The runners with upstream's components are lists of imports. That each of these
+# exists for the other platforms is proved without compiling them, which would
+# take longer than all the rest; the files of ours among them are vetted, with
+# what the compiler has made of their imports for the runners.
 .PHONY: check-platforms
-check-platforms:
+check-platforms: connect-source
 	@echo "check: go vet, and builds for darwin and linux/arm64"
 	@$(GO) vet ./...
 	@GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./...
 	@GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./...
+	@$(GO) -C cmd/penstock-runner-messaging vet -trimpath $(OWN_OF_CONNECT)
+	@for dir in $(RUNNERS); do for os in darwin linux; do GOOS=$$os GOARCH=arm64 $(GO) -C $$dir list -deps . >/dev/null; done; done
 
 .PHONY: check-lint
 check-lint: $(TOOLS)/golangci-lint
@@ -166,12 +180,13 @@ check-lint: $(TOOLS)/golangci-lint
 	@$(TOOLS)/golangci-lint run ./...
 	@cd integration/chaos && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
 	@cd integration/brokers && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yml ./...
-	@cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./house/... ./licenses/...
+	@cd docs/examples/custom-runner && ../../../$(TOOLS)/golangci-lint run --config ../../../.golangci.yml ./...
+	@cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./connect ./house/... ./licenses/...
 
 .PHONY: check-vulns
-check-vulns: $(TOOLS)/govulncheck
+check-vulns: $(TOOLS)/govulncheck connect-source
 	@echo "check: known vulnerabilities"
-	@scripts/vulns.sh $(TOOLS)/govulncheck
+	@scripts/vulns.sh $(abspath $(TOOLS)/govulncheck) $(RUNNERS)
 
 ##@ Generate
 
@@ -181,7 +196,7 @@ proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Lint t
 	@$(TOOLS)/buf generate
 
 .PHONY: licenses
-licenses: ## Write THIRD_PARTY_LICENSES.md anew
+licenses: connect-source ## Write THIRD_PARTY_LICENSES.md anew
 	@$(GO) -C tools run ./licenses -write THIRD_PARTY_LICENSES.md ..
 
 .PHONY: tools

@@ -124,7 +124,7 @@ func notApache(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	header, _, ok := bytes.Cut(text, []byte("\npackage "))
+	header, _, ok := bytes.Cut(append([]byte("\n"), text...), []byte("\npackage "))
 	switch {
 	case regexp.MustCompile(`Redpanda Community License|Business Source License|licenses/(rcl|BSL)\.md`).Match(text):
 		return "names another licence"

@@ -44,6 +44,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"uppercase": driveUppercase,
 	"scaled":    driveScaled,
 	"steady":    driveSteady,
+	"templated": driveTemplated,
 }
 
 // exampleRun is a `make run`.
@@ -218,6 +219,11 @@ func curlLines(text string) []string {
 func driveUppercase(t *testing.T, run *exampleRun, told []string) {
 	assert.Equal(t, []string{"HELLO PENSTOCK"}, told)
 	assert.Equal(t, "ŻÓŁW", run.expect(t, http.StatusOK, http.MethodPost, "/uppercase/post", "żółw").Text())
+}
+
+func driveTemplated(t *testing.T, run *exampleRun, told []string) {
+	assert.Equal(t, []string{"too many blanks"}, told)
+	assert.Equal(t, "a b", run.expect(t, http.StatusOK, http.MethodPost, "/templated/post", " a \n b").Text())
 }
 
 func driveCaching(t *testing.T, run *exampleRun, told []string) {

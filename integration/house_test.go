@@ -93,7 +93,11 @@ func TestDockerfile(t *testing.T) {
 	for _, command := range [][]string{entrypoint, healthcheck} {
 		require.Contains(t, held, command[0], "the image must hold what it starts")
 	}
-	require.Contains(t, held, path.Join(path.Dir(entrypoint[0]), "penstock-runner"), "the runner is looked for beside penstock")
+	commands, err := os.ReadDir(filepath.Join(repo, "cmd"))
+	require.NoError(t, err)
+	for _, command := range commands {
+		require.Contains(t, held, path.Join(path.Dir(entrypoint[0]), command.Name()), "runners and the launcher are looked for beside penstock")
+	}
 	for at, local := range held {
 		if path.Dir(at) == path.Dir(entrypoint[0]) {
 			assertStatic(t, local)

@@ -6,6 +6,6 @@
 // The generated code lives in rpc/runnerpb and comes from
 // rpc/proto/penstock/runner/v1/runner.proto by `make proto`.
 //
-// It imports nothing of ours. supervisor, supervisor/process,
-// supervisor/stats, runner and runner/engine may import it.
+// It imports nothing of ours. supervisor, supervisor/offline,
+// supervisor/process, supervisor/stats, runner and runner/engine may import it.
 package rpc

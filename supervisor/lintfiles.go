@@ -169,7 +169,10 @@ func (l *fileLinter) lint(ctx context.Context, file LintFile) (LintResult, error
 	}
 	answer, err := l.of(l.runnerFor(own.doc)).Ask(ctx, req)
 	if errors.Is(err, offline.ErrDied) && ctx.Err() == nil {
-		out.Lints = append(own.lints, fmt.Sprintf("%s(1,1) %s", file.Path, err))
+		if own.unreadable != "" {
+			out.Lints = append(out.Lints, own.unreadable)
+		}
+		out.Lints = append(append(out.Lints, own.lints...), fmt.Sprintf("%s(1,1) %s", file.Path, err))
 		return out, nil
 	}
 	if err != nil {

@@ -57,10 +57,12 @@ func TestChoose(t *testing.T) {
 		"in two runners": {"", apart, "", "no runner has the cache far at cache_resources.0 and the processor mine at pipeline.processors.0.try.0 together: " +
 			"cache far is in large; processor mine is in own: build a runner of your own that has all of it, or use several streams"},
 		"not installed": {"", uninstalled, "", "no runner that is installed has the input redis_streams at input: " +
-			"the runner connect has it, and is not installed: `make build-connect` builds it"},
+			"the runner messaging has it, and is not installed: `make build-messaging` builds it"},
+		"not installed, only the largest has all": {"", uninstalled + "\npipeline: {processors: [{mongodb: {}}]}", "", "no runner that is installed has " +
+			"the input redis_streams at input and the processor mongodb at pipeline.processors.0: the runner connect has it, and is not installed: `make build-connect` builds it"},
 		"asked for, without": {"core", queued, "", "the runner core, which is asked for, does not have the input queue at input: the runner small has it"},
 		"asked for, without, not installed": {"large", uninstalled, "", "the runner large, which is asked for, does not have the input redis_streams at input: " +
-			"the runner connect has it, and is not installed: `make build-connect` builds it"},
+			"the runner messaging has it, and is not installed: `make build-messaging` builds it"},
 		"asked for, none": {"larg", core, "", "there is no runner larg: installed are core, small, own, large"},
 		"asked for, not installed": {"connect", core, "", "there is no runner connect: installed are core, small, own, large; " +
 			"`make build-connect` builds it"},
@@ -79,7 +81,7 @@ func TestChoose(t *testing.T) {
 
 	_, err := c.Choose("", c.Named(values(t, mixed)))
 	assert.EqualError(t, err, "no runner has the input redis_streams at input and the processor mine at pipeline.processors.0.try.0 together: "+
-		"input redis_streams is in connect (not installed); processor mine is in own: build a runner of your own that has all of it, or use several streams")
+		"input redis_streams is in messaging (not installed) and connect (not installed); processor mine is in own: build a runner of your own that has all of it, or use several streams")
 }
 
 func TestChooseNamesWhatIsMissing(t *testing.T) {
@@ -93,13 +95,13 @@ func TestChooseNamesWhatIsMissing(t *testing.T) {
 	older := runnerThat("connect", 2, with(component(rpc.TypeInput, "kafka_franz")))
 	older.Version = "0.1"
 	c = newCatalogue([]*Runner{runnerThat(Core, 1, coreSays), older})
-	_, err = c.Choose("", c.Named(values(t, "output: {aws_s3: {}}")))
-	assert.EqualError(t, err, "no runner that is installed has the output aws_s3 at output: the runner connect has it, "+
+	_, err = c.Choose("", c.Named(values(t, "output: {mongodb: {}}")))
+	assert.EqualError(t, err, "no runner that is installed has the output mongodb at output: the runner connect has it, "+
 		"but not the one that is installed, /opt/penstock-runner-connect of version 0.1: build it anew with `make build-connect`")
 
 	c = newCatalogue([]*Runner{runnerThat(Core, 1, coreSays), {Name: "connect", Path: "/opt/c", Fault: errors.New("it is too old")}})
-	_, err = c.Choose("", c.Named(values(t, "output: {aws_s3: {}}")))
-	assert.EqualError(t, err, "no runner that is installed has the output aws_s3 at output: the runner connect has it, "+
+	_, err = c.Choose("", c.Named(values(t, "output: {mongodb: {}}")))
+	assert.EqualError(t, err, "no runner that is installed has the output mongodb at output: the runner connect has it, "+
 		"and /opt/c cannot be used: it is too old: build it anew with `make build-connect`")
 }
 

@@ -21,7 +21,7 @@ type indexed struct {
 	Components map[rpc.ComponentType][]string `json:"components"`
 }
 
-// indexText is written by `make index`, of what the runners say.
+// indexText is written by a test of package integration, of what the runners say.
 //
 //go:embed index.json
 var indexText []byte

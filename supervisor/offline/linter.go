@@ -235,7 +235,7 @@ func Engine(ctx context.Context, binary string, memory int64, stdout, stderr io.
 	case !errors.As(err, &exit):
 		return 1, fmt.Errorf("runner binary %s cannot be executed: %w: build it with `make build` or name it with --runner", binary, err)
 	case exit.ExitCode() < 0:
-		return 1, fmt.Errorf("the runner %s: %s", binary, exit)
+		return 1, fmt.Errorf("the runner %s: %w", binary, exit)
 	}
 	return exit.ExitCode(), nil
 }

@@ -125,11 +125,8 @@ func isApache(text []byte) bool {
 			return false
 		}
 	}
-	header := text
-	if i := bytes.Index(text, []byte("\npackage ")); i >= 0 {
-		header = text[:i]
-	}
-	return bytes.Contains(header, apache)
+	header, _, found := bytes.Cut(append([]byte("\n"), text...), []byte("\npackage "))
+	return found && bytes.Contains(header, apache)
 }
 
 // embedded adds the files that a Go file embeds.
