@@ -27,7 +27,7 @@ func TestRunnersContainTheSmallerOnes(t *testing.T) {
 	t.Parallel()
 	bin, err := product()
 	require.NoError(t, err)
-	core, messaging, connect := componentsOf(t, bin.Runner), componentsOf(t, messagingRunner(t)), componentsOf(t, connectRunner(t))
+	core, messaging, connect := componentsOf(t, bin.Runner), componentsOf(t, allRunners(t)+"-messaging"), componentsOf(t, allRunners(t)+"-connect")
 	t.Logf("components: core %d, messaging %d, connect %d", len(core), len(messaging), len(connect))
 	assert.Subset(t, messaging, core)
 	assert.Subset(t, connect, messaging)

@@ -36,7 +36,7 @@ var customRunner = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("building the custom runner: %w\n%s", err, out)
 	}
 	core := filepath.Join(dir, "penstock-runner")
-	return core, linkOrCopy(bin.Runner, core)
+	return core, putBinary(bin.Runner, core)
 })
 
 // shoutYAML answers what is posted in upper case; a message "boom" makes the

@@ -60,7 +60,9 @@ func makeRunners(dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "make", targets...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, "make", targets...)
+	cmd.Env = outsideMake()
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make %v: %w\n%s", targets, err, out)
 	}
 	return nil

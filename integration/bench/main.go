@@ -67,6 +67,7 @@ func phases() []phase {
 		{"update", "changes under load", (*bench).update},
 		{"engine", "messages of streams", (*bench).engine},
 		{"memory", "memory of idle streams", (*bench).memory},
+		{"runners", "runners of the catalogue", (*bench).runners},
 		{"fleet", "many streams", (*bench).fleet},
 		{"noise", "noisy neighbours", (*bench).noise},
 		{"cost", "cost of the sandbox", (*bench).cost},

@@ -106,6 +106,8 @@ func (s *server) live(ctx context.Context, id string) (life, error) {
 type streamStatus struct {
 	State string `json:"state"`
 	PID   int    `json:"pid"`
+	// Runner is the name that the catalogue has for what hosts it.
+	Runner string `json:"runner"`
 }
 
 func (s *server) status(ctx context.Context, id string) (status streamStatus, err error) {
