@@ -95,26 +95,43 @@ func instances(ids map[string]bool, byID map[string]storedResource) map[string]b
 func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[string]storedResource, needed map[string]bool,
 	read func(*catalogue.Catalogue) catalogue.Named,
 ) (choice, error) {
-	view := s.installed.Now()
+	runner, known, err := chooseRunner(ctx, s.installed, s.templates.in, wanted, func(c *catalogue.Catalogue) catalogue.Named {
+		named := read(c)
+		for id := range needed {
+			named = named.And(byID[id].named(c, id))
+		}
+		return named
+	})
+	if err != nil {
+		return choice{}, err
+	}
+	return choice{runner, carried(runner, known, byID, needed)}, nil
+}
+
+// chooseRunner finds the runner that is wanted, or the smallest that has what is
+// named, by what read finds in a catalogue with the templates. What it was found
+// in comes with it. An *InvalidError says that there is none.
+func chooseRunner(ctx context.Context, installed *catalogue.Installed, templated func(*catalogue.Catalogue) *catalogue.Catalogue,
+	wanted string, read func(*catalogue.Catalogue) catalogue.Named,
+) (*catalogue.Runner, *catalogue.Catalogue, error) {
+	view := installed.Now()
 	known, whole, err := view.Known(ctx)
 	for ; err == nil; known, err = view.Whole(ctx) {
+		known := templated(known)
 		named := read(known)
-		for id := range needed {
-			named = named.And(byID[id].named(known, id))
-		}
 		runner, err := known.Choose(wanted, named)
 		// What the core runner has of it all needs no other, so that nobody has to
 		// wait for what others say.
-		if !whole && (err != nil || named.Open) {
+		if !whole && (err != nil || named.Open || named.Templated) {
 			whole = true
 			continue
 		}
 		if err != nil {
-			return choice{}, &InvalidError{err.Error()}
+			return nil, nil, &InvalidError{err.Error()}
 		}
-		return choice{runner, carried(runner, known, byID, needed)}, nil
+		return runner, known, nil
 	}
-	return choice{}, err
+	return nil, nil, err
 }
 
 // carried are the resources of byID that a runner is given: those that are needed
@@ -191,4 +208,44 @@ func (s *Supervisor) RunnerVersions() map[string]string {
 		out[r.Name] = r.Version
 	}
 	return out
+}
+
+// library is what the installed runners say of their components, or one of them.
+func (s *Supervisor) library(ctx context.Context, runner string) (*catalogue.Library, error) {
+	library, err := s.installed.Library(ctx, runner)
+	if errors.Is(err, catalogue.ErrClosed) {
+		return nil, ErrClosed
+	}
+	return library, err
+}
+
+// Components lists the components that the installed runners carry, or one of
+// them, of a class or of all. The error wraps ErrNoComponent for a class or runner
+// that there is not.
+func (s *Supervisor) Components(ctx context.Context, class, runner string) ([]catalogue.Entry, error) {
+	library, err := s.library(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	return library.List(class)
+}
+
+// Component is the schema of a component's config, as the smallest runner that has
+// it describes it, or the one that is named. The error wraps ErrNoComponent.
+func (s *Supervisor) Component(ctx context.Context, class, name, runner string) (catalogue.Schema, error) {
+	library, err := s.library(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	return library.Component(class, name)
+}
+
+// ConfigSchema is the schema of a stream's config with the components of all
+// installed runners, or of one. The error wraps ErrNoComponent.
+func (s *Supervisor) ConfigSchema(ctx context.Context, runner string) (catalogue.Schema, error) {
+	library, err := s.library(ctx, runner)
+	if err != nil {
+		return nil, err
+	}
+	return library.Whole(), nil
 }

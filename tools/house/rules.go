@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"cmd/penstock-runner-connect":   {"runner"},
 	"docs/examples/custom-runner":   {"runner"},
 	"configs":                       {"api", "supervisor"},
-	"api":                           {"rpc/multiplex", "rpc/processors", "supervisor", "supervisor/calls", "supervisor/document", "supervisor/events", "supervisor/logs", "supervisor/options", "supervisor/stats"},
+	"api":                           {"rpc/multiplex", "rpc/processors", "supervisor", "supervisor/calls", "supervisor/catalogue", "supervisor/document", "supervisor/events", "supervisor/logs", "supervisor/options", "supervisor/stats"},
 	"supervisor":                    {"rpc", "rpc/handover", "rpc/multiplex", "supervisor/..."},
 	"supervisor/process":            {"rpc", "supervisor/cgroup", "supervisor/folder", "supervisor/sandbox"},
 	"supervisor/calls":              {"supervisor/options", "supervisor/store"},
