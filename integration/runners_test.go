@@ -85,8 +85,9 @@ func TestRunnersAreChosen(t *testing.T) {
 	answers(t, p.client, "v:x")
 }
 
-// TestRunnersAndResources: those that a stream mentions count, and it is given no
-// others that its runner could not build.
+// TestRunnersAndResources: those that a stream mentions and has an instance of
+// count, and it is given no others that its runner could not build. What is shared
+// counts for the resource host.
 func TestRunnersAndResources(t *testing.T) {
 	t.Parallel()
 	p := startConnected(t)
@@ -104,7 +105,7 @@ func TestRunnersAndResources(t *testing.T) {
 	p.expect(t, 200, "POST", "/streams/a", cached("near"))
 	assertRunner(t, p.client, "a", "core")
 	p.expect(t, 200, "PUT", "/streams/a", cached("both"))
-	assertRunner(t, p.client, "a", "messaging")
+	assertRunner(t, p.client, "a", "core")
 	p.expect(t, 200, "PUT", "/streams/a", withProcessor("a", "{resource: shout}"))
 	assertRunner(t, p.client, "a", "connect")
 	answers(t, p.client, "JS")
@@ -112,15 +113,29 @@ func TestRunnersAndResources(t *testing.T) {
 	assertRunner(t, p.client, "a", "core")
 	answers(t, p.client, "x")
 
-	// A change of the resource moves the streams that use it.
+	// A change of the resource moves the streams that use it, or the host.
 	pid := mustStatus(t, p.client, "a").PID
-	p.expect(t, 200, "POST", "/resources/cache/near", far)
-	assertRunner(t, p.client, "a", "messaging")
-	assert.NotEqual(t, pid, mustStatus(t, p.client, "a").PID)
-	p.expect(t, 200, "POST", "/resources/cache/near", "memory: {}")
-	assertRunner(t, p.client, "a", "core")
+	hosting := func(runner string) {
+		t.Helper()
+		await(t, changeTimeout, "the host to be of the runner "+runner, func() error {
+			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", hostOf(t, p.client, p.runners)))
+			if err == nil && !strings.HasSuffix(exe, runner) {
+				err = fmt.Errorf("it is %s", exe)
+			}
+			return err
+		})
+	}
+	hosting("-messaging")
+	p.expect(t, 200, "DELETE", "/resources/cache/both", "")
+	p.expect(t, 200, "DELETE", "/resources/cache/far", "")
+	require.NoError(t, syscall.Kill(hostOf(t, p.client, p.runners), syscall.SIGKILL))
+	hosting("penstock-runner")
 	answers(t, p.client, "x")
-	p.expect(t, 400, "PUT", "/streams/a", "runtime: {runner: core}\n"+cached("both"))
+	p.expect(t, 200, "POST", "/resources/cache/far", far)
+	hosting("-messaging")
+	answers(t, p.client, "x")
+	assert.Equal(t, pid, mustStatus(t, p.client, "a").PID)
+	p.expect(t, 200, "POST", "/resources/processor/shout", "noop: {}")
 	assertRunner(t, p.client, "a", "core")
 
 	// Several runners of a stream, and one that rests, are of the same.
