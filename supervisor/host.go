@@ -104,13 +104,13 @@ func (s *Supervisor) runningHost(ctx context.Context) (*instance, error) {
 		if v != nil && v.active() {
 			return v.current, nil
 		}
-		var news <-chan struct{}
+		// One that is being made shows nothing yet.
+		news := st.born
 		if v != nil {
 			news = v.superseded
 		}
 		select {
 		case <-news:
-		case <-st.born:
 			if v == nil && st.seen.Load() == nil {
 				// It could not be made, which was told to whoever tried.
 				<-st.gone
