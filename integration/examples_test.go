@@ -41,6 +41,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"lookup":    driveLookup,
 	"limited":   driveLimited,
 	"queue":     driveQueue,
+	"remember":  driveRemember,
 	"router":    driveRouter,
 	"uppercase": driveUppercase,
 	"scaled":    driveScaled,
@@ -238,10 +239,16 @@ func driveCaching(t *testing.T, run *exampleRun, told []string) {
 }
 
 func driveLookup(t *testing.T, run *exampleRun, told []string) {
-	require.Len(t, told, 2)
-	assert.Regexp(t, `^{"ticket":"[0-9a-f-]{36}"}$`, told[0])
-	assert.Equal(t, told[0], told[1], "it has what the other stream has put there")
-	assert.Equal(t, `{"ticket":null}`, run.expect(t, http.StatusOK, http.MethodPost, "/lookup/post", "seat 41").Text())
+	require.Len(t, told, 1)
+	assert.Regexp(t, "^(Ada|nobody)$", told[0])
+	run.expect(t, http.StatusOK, http.MethodPost, "/remember/post", `{"seat": 41, "name": "Grace"}`)
+	assert.Equal(t, "Grace", run.expect(t, http.StatusOK, http.MethodPost, "/lookup/post", "41").Text())
+	assert.Equal(t, "nobody", run.expect(t, http.StatusOK, http.MethodPost, "/lookup/post", "42").Text())
+}
+
+func driveRemember(t *testing.T, run *exampleRun, told []string) {
+	assert.Equal(t, []string{`{"seat": 40, "name": "Ada"}`}, told)
+	assert.Equal(t, "Ada", run.expect(t, http.StatusOK, http.MethodPost, "/lookup/post", "40").Text(), "the other stream finds it")
 }
 
 func driveLater(t *testing.T, run *exampleRun, told []string) {

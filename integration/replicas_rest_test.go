@@ -192,7 +192,7 @@ func TestReplicasRestThroughChanges(t *testing.T) {
 		change()
 		now := replicasNow(t, p.client, "a")
 		assert.Equal(t, 1, now.busy(), "%s: %+v", name, now)
-		assert.Len(t, p.runners(), 1, name)
+		assert.Len(t, p.runners(), 2, "%s, with the resource host", name)
 	}
 	calls = nap(t, p.client, "a", 2, "1s")
 	awaitReplicas(t, p.client, "a", 2)
