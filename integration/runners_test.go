@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -383,6 +385,26 @@ func TestComponentsAreListed(t *testing.T) {
 			assert.Contains(t, whole.Defs, def, name)
 		}
 	}
+	c := jsonschema.NewCompiler()
+	var text any
+	p.getJSON(t, "/components/schema", &text)
+	require.NoError(t, c.AddResource(p.Base+"/components/schema", text))
+	schema, err := c.Compile(p.Base + "/components/schema")
+	require.NoError(t, err)
+	for config, fault := range map[string]string{
+		`{"input": {"kafka_franz": {"seed_brokers": ["a:1"], "topics": ["b"]}}, "output": {"javascript": {}}}`: "/output",
+		`{"input": {"kafka_franz": {"seed_brokers": ["a:1"], "topic": ["b"]}}}`:                                 "/input/kafka_franz",
+		`{"input": {"kafka_franz": {"seed_brokers": ["a:1"], "topics": ["b"]}}, "output": {"drop": {}}}`:        "",
+	} {
+		var value any
+		require.NoError(t, json.Unmarshal([]byte(config), &value))
+		if err := schema.Validate(value); fault == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, "at '"+fault+"'")
+		}
+	}
+
 	a := p.expect(t, 404, "GET", "/components/input/kafka_frans", "")
 	assert.Equal(t, `Error: input "kafka_frans": not found: did you mean kafka_franz?`, a.Text())
 	a = p.expect(t, 404, "GET", "/components/input/kafka_franz?runner=core", "")
