@@ -66,7 +66,7 @@ func statusOf(err error) int {
 		return fiber.StatusForbidden
 	case errors.Is(err, supervisor.ErrNoResult):
 		return fiber.StatusGone
-	case isAny(err, supervisor.ErrNotFound, supervisor.ErrNoCall):
+	case isAny(err, supervisor.ErrNotFound, supervisor.ErrNoCall, supervisor.ErrNoComponent):
 		return fiber.StatusNotFound
 	case errors.Is(err, supervisor.ErrIdle):
 		return fiber.StatusServiceUnavailable

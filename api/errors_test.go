@@ -91,6 +91,7 @@ var errorCases = []errorCase{
 	{"disk is read-only", &os.PathError{Op: "mkdir", Path: "/data/run/x", Err: syscall.EROFS}, 503, "Error: mkdir /data/run/x: read-only file system"},
 	{"SetError with a full disk", failures(map[string]error{"a": syscall.ENOSPC, "b": supervisor.ErrUnavailable}), 507,
 		"Error: stream 'a': no space left on device; stream 'b': unavailable"},
+	{"ErrNoComponent", fmt.Errorf("input %q: %w: did you mean kafka?", "kafak", supervisor.ErrNoComponent), 404, `Error: input "kafak": not found: did you mean kafka?`},
 	{"ErrNoCall", supervisor.ErrNoCall, 404, "Error: there is no such call: its id is wrong, it was deleted, or its result has expired"},
 	{"ErrNoResult", fmt.Errorf("%w: why", supervisor.ErrNoResult), 410, "Error: the call has no result: why"},
 	{"ErrCallTooLarge", fmt.Errorf("%w: why", supervisor.ErrCallTooLarge), 413, "Error: the call is too large: why"},

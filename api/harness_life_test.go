@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"penstock/supervisor"
 	"penstock/supervisor/calls"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/events"
 	"penstock/supervisor/logs"
 )
@@ -176,6 +178,36 @@ func (r *recorder) RunnerVersion() string { return "1.2.4" }
 
 func (r *recorder) RunnerVersions() map[string]string {
 	return map[string]string{"core": "1.2.4", "mine": "0.1"}
+}
+
+func (r *recorder) Components(_ context.Context, class, runner string) ([]catalogue.Entry, error) {
+	if class == "inputt" {
+		return nil, fmt.Errorf("class %q: %w", class, supervisor.ErrNoComponent)
+	}
+	if err := r.fails(); err != nil {
+		return nil, err
+	}
+	return []catalogue.Entry{{Class: "input", Name: "of " + class, Status: "stable", Summary: "Reads <it>.", Runners: []string{runner}}}, nil
+}
+
+func (r *recorder) Component(_ context.Context, class, name, runner string) (catalogue.Schema, error) {
+	if err := r.fails(); err != nil {
+		return nil, err
+	}
+	return catalogue.Schema{"class": class, "name": name, "runners": []string{runner}, "type": "object"}, nil
+}
+
+func (r *recorder) ConfigSchema(_ context.Context, runner string) (catalogue.Schema, error) {
+	if err := r.fails(); err != nil {
+		return nil, err
+	}
+	return catalogue.Schema{"title": "of " + runner}, nil
+}
+
+func (r *recorder) fails() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
 }
 
 func (r *recorder) Function(ctx context.Context, _ string, call supervisor.Call) (supervisor.Function, error) {

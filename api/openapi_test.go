@@ -141,7 +141,7 @@ func filled(path string) string {
 	if slices.Contains(ofStreams, path) {
 		path = strings.Replace(path, "{id}", "foo", 1)
 	}
-	return strings.NewReplacer("{id}", "a", "{type}", "cache", "{path}", "post", "{call}", callID).Replace(path)
+	return strings.NewReplacer("{id}", "a", "{type}", "cache", "{path}", "post", "{call}", callID, "{class}", "input", "{name}", "generate").Replace(path)
 }
 
 // needed is what an operation does not succeed without.
@@ -214,6 +214,7 @@ func attempts() map[string][]attempt {
 		broken   = attempt{err: errors.New("no runner starts")}
 		closed   = attempt{err: supervisor.ErrClosed}
 		missing  = attempt{err: supervisor.ErrNotFound}
+		unknown  = attempt{err: fmt.Errorf("input %q: %w", "kafak", supervisor.ErrNoComponent)}
 		full     = attempt{err: fmt.Errorf("creating: %w", supervisor.ErrFull)}
 		conflict = attempt{err: failures(map[string]error{"a": supervisor.ErrConflict})}
 		deleted  = attempt{err: failures(map[string]error{"a": supervisor.ErrNotFound})}
@@ -232,6 +233,7 @@ func attempts() map[string][]attempt {
 	return map[string][]attempt{
 		"GET /ping": nil, "GET /version": nil, "GET /endpoints": nil, "GET /streams": nil, "GET /resources": nil,
 		"GET /events": nil, "GET /metrics": nil,
+		"GET /components": {unknown, closed, broken}, "GET /components/schema": {unknown, closed, broken}, "GET /components/{class}/{name}": {unknown, closed, broken},
 		"GET /ready":                    {{faults: []supervisor.Fault{{ID: "a", Reason: "why"}, {ID: "b", Reason: "why not"}}}},
 		"POST /streams":                 with(deleted, conflict),
 		"POST /streams/{id}":            with(missing, attempt{err: supervisor.ErrExists}),

@@ -59,6 +59,9 @@ func (s *Server) apiRoutes() []route {
 		{"/calls", "GET the asynchronous calls, the newest first; ?stream, ?state, ?limit and ?before say which.", s.callSet, forStreamsFirst},
 		{"/calls/:call", "GET what has become of an asynchronous call, 202 until it has ended, and with ?wait=30s once it has; DELETE cancels it and drops its result.", s.callsOf(s.call), forCallers},
 		{"/calls/:call/result", "GET what the stream has answered to an asynchronous call, as it was answered.", s.callsOf(s.callResult), forCallers},
+		{"/components", "GET the components that the installed runners carry; ?class and ?runner say which.", s.componentList, forStreamsFirst},
+		{"/components/schema", "GET the JSON Schema of a stream's config, of all components; with ?runner of those of one runner.", s.configSchema, forStreamsFirst},
+		{"/components/:class/:name", "GET the JSON Schema of a component's config.", s.component, forStreamsFirst},
 		{"/resources", "GET: List all resources with the streams that use them.", s.resourceList, forOperators},
 		{"/resources/:type/:id", "POST: Create or replace a given resource configuration of a specified type. Types supported are `cache`, `input`, `output`, `processor` and `rate_limit`. GET and DELETE: read it, remove it.", s.resource, forOperators},
 	}

@@ -12,6 +12,7 @@ import (
 	"penstock/rpc/processors"
 	"penstock/supervisor"
 	"penstock/supervisor/calls"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/document"
 	"penstock/supervisor/events"
 	"penstock/supervisor/logs"
@@ -44,6 +45,9 @@ type Streams interface {
 	Metrics() http.Handler
 	RunnerVersion() string
 	RunnerVersions() map[string]string
+	Components(ctx context.Context, class, runner string) ([]catalogue.Entry, error)
+	Component(ctx context.Context, class, name, runner string) (catalogue.Schema, error)
+	ConfigSchema(ctx context.Context, runner string) (catalogue.Schema, error)
 
 	PutResource(ctx context.Context, typ, id string, doc *document.Document, ch supervisor.Change) error
 	Resources() []supervisor.Resource

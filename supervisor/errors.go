@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"penstock/supervisor/calls"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/store"
 )
 
@@ -56,6 +57,8 @@ var (
 	ErrCallbackForbidden = calls.ErrForbidden
 	// ErrCallsClosed is returned once calls are not taken any more.
 	ErrCallsClosed = calls.ErrClosed
+	// ErrNoComponent is wrapped when there is no such component.
+	ErrNoComponent = catalogue.ErrNoComponent
 	// ErrClosed is returned once the supervisor is shutting down.
 	ErrClosed = errors.New("the supervisor is shutting down")
 )

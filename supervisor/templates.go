@@ -11,12 +11,36 @@ import (
 	"go.uber.org/zap"
 
 	"penstock/rpc"
+	"penstock/supervisor/catalogue"
 	"penstock/supervisor/offline"
 )
 
 // templateSet is what every runner that is prepared from now on is given.
 type templateSet struct {
 	present atomic.Pointer[[]rpc.Template]
+	// known is the last catalogue that was asked for.
+	known atomic.Pointer[templatedCatalogue]
+}
+
+// templatedCatalogue is a catalogue with the templates of a list.
+type templatedCatalogue struct {
+	of   *[]rpc.Template
+	from *catalogue.Catalogue
+	with *catalogue.Catalogue
+}
+
+// in is a catalogue with the templates: the same for the same.
+func (t *templateSet) in(c *catalogue.Catalogue) *catalogue.Catalogue {
+	list := t.present.Load()
+	if list == nil {
+		return c
+	}
+	if last := t.known.Load(); last != nil && last.of == list && last.from == c {
+		return last.with
+	}
+	next := &templatedCatalogue{list, c, c.WithTemplates(*list)}
+	t.known.Store(next)
+	return next.with
 }
 
 // all must not be modified.

@@ -71,6 +71,8 @@ type Catalogue struct {
 	// fields are those of each component that lead to others.
 	fields map[key][]field
 	index  *index
+	// templates are the mappings of those that define components.
+	templates map[key]string
 }
 
 func newCatalogue(installed []*Runner) *Catalogue {
@@ -120,5 +122,6 @@ func (c *Catalogue) find(name string) *Runner {
 
 // knows says that a runner has the component, or could be installed that has.
 func (c *Catalogue) knows(of key) bool {
-	return slices.ContainsFunc(c.runners, func(r *Runner) bool { return r.carries[of] }) || c.index.knows(of)
+	_, templated := c.templates[of]
+	return templated || slices.ContainsFunc(c.runners, func(r *Runner) bool { return r.carries[of] }) || c.index.knows(of)
 }

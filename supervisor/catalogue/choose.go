@@ -8,7 +8,8 @@ import (
 
 // Choose finds the smallest runner that has all that is named; the core runner is
 // always the smallest. With wanted it is the one of that name. Where nobody knows
-// a component it is left to the runner's linter to name it.
+// a component it is left to the runner's linter to name it, as it is where a
+// template makes one that no runner has.
 //
 // The error names what is missing, where the config names it, who has it and how
 // to install that.
@@ -20,9 +21,11 @@ func (c *Catalogue) Choose(wanted string, n Named) (*Runner, error) {
 		// Nobody knows what it carries, and it runs what it can.
 		return core, nil
 	}
-	for _, r := range c.runners {
-		if r.Carries(n) {
-			return r, nil
+	for _, all := range []Named{{Refs: slices.Concat(n.Refs, n.Maybe)}, n} {
+		for _, r := range c.runners {
+			if r.Carries(all) {
+				return r, nil
+			}
 		}
 	}
 	if c.index.with(n) == nil {

@@ -118,14 +118,14 @@ func (v View) Known(ctx context.Context) (known *Catalogue, whole bool, err erro
 	}
 }
 
-// errClosed is what is told of a round that Close has ended.
-var errClosed = errors.New("the runners are not looked for any more")
+// ErrClosed is returned once Close was called.
+var ErrClosed = errors.New("the runners are not looked for any more")
 
 func (v View) wait(ctx context.Context, done chan struct{}, of **Catalogue) (*Catalogue, error) {
 	select {
 	case <-done:
 		if *of == nil {
-			return nil, errClosed
+			return nil, ErrClosed
 		}
 		return *of, nil
 	case <-ctx.Done():

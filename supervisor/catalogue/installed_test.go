@@ -253,7 +253,7 @@ func TestABinaryThatHangs(t *testing.T) {
 	began := time.Now()
 	i.Close()
 	assert.Less(t, time.Since(began), 5*time.Second)
-	assert.ErrorIs(t, <-ended, errClosed)
+	assert.ErrorIs(t, <-ended, ErrClosed)
 	assert.Zero(t, p.warns.Len(), "the end is nobody's fault")
 }
 

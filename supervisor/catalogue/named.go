@@ -26,11 +26,18 @@ type Named struct {
 	Refs []Ref
 	// Open says that a place for a component names none that is known.
 	Open bool
+	// Templated says that there are templates among what is named, and Maybe are the
+	// components that these may make of themselves.
+	Templated bool
+	Maybe     []Ref
 }
 
 // And is both together.
 func (n Named) And(other Named) Named {
-	return Named{slices.Concat(n.Refs, other.Refs), n.Open || other.Open}
+	return Named{
+		Refs: slices.Concat(n.Refs, other.Refs), Maybe: slices.Concat(n.Maybe, other.Maybe),
+		Open: n.Open || other.Open, Templated: n.Templated || other.Templated,
+	}
 }
 
 // key tells components apart.
@@ -179,6 +186,11 @@ func (w *walk) component(class rpc.ComponentType, value any, path string) {
 		w.found.Open = true
 	}
 	for _, name := range names {
+		if mapping, templated := w.catalogue.templates[key{class, name}]; templated {
+			w.found.Templated = true
+			w.found.Maybe = append(w.found.Maybe, w.catalogue.madeBy(mapping, path)...)
+			continue
+		}
 		w.found.Refs = append(w.found.Refs, Ref{Class: class, Name: name, Path: path})
 		for _, of := range w.catalogue.fields[key{class, name}] {
 			for _, place := range []string{name, pluginKey} {
