@@ -28,7 +28,6 @@ var mayImport = map[string][]string{
 	"supervisor/process":            {"rpc", "supervisor/cgroup", "supervisor/folder", "supervisor/sandbox"},
 	"supervisor/calls":              {"supervisor/options", "supervisor/store"},
 	"supervisor/catalogue":          {"rpc"},
-	"supervisor/catalogue":          {"rpc"},
 	"supervisor/cgroup":             {},
 	"supervisor/document":           {},
 	"supervisor/egress":             {},
