@@ -34,12 +34,12 @@ FROM         ?=
 # Which tests run in the guest of `make test-cgroup2`, as go test's -run has it.
 GUEST_RUN    ?=
 
-PROTO_OUT := rpc/runnerpb
+PROTO_OUT := rpc/runnerpb rpc/sharepb
 
 # The modules beside the main one and that of the tools; of these, the runners
 # with upstream's components; and what of upstream's is written by us.
 RUNNERS := cmd/penstock-runner-messaging cmd/penstock-runner-connect
-MODULES := integration/chaos docs/examples/custom-runner $(RUNNERS)
+MODULES := integration/brokers integration/chaos docs/examples/custom-runner $(RUNNERS)
 OWN_OF_CONNECT := $(addprefix github.com/redpanda-data/connect/v4/,internal/impl/protobuf/common internal/serviceaccount)
 
 ##@ Use
@@ -138,7 +138,6 @@ check-modules: connect-source
 	@echo "check: go.mod"
 	@$(GO) mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy"; exit 1; }
 	@for dir in $(MODULES); do $(GO) -C $$dir mod tidy -diff || { echo "$$dir/go.mod is not tidy: run go -C $$dir mod tidy"; exit 1; }; done
-	@$(GO) -C integration/brokers mod tidy -diff || { echo "integration/brokers/go.mod is not tidy: run go -C integration/brokers mod tidy"; exit 1; }
 
 .PHONY: check-house
 check-house:
@@ -153,7 +152,9 @@ check-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc
 	@$(TOOLS)/buf lint
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	$(TOOLS)/buf generate --output "$$tmp"; \
-	diff -ru "$$tmp/$(PROTO_OUT)" $(PROTO_OUT) || { echo "$(PROTO_OUT) is not what its .proto generates: run make proto"; exit 1; }
+	for out in $(PROTO_OUT); do \
+		diff -ru "$$tmp/$$out" $$out || { echo "$$out is not what its .proto generates: run make proto"; exit 1; }; \
+	done
 
 .PHONY: check-licenses
 check-licenses: connect-source
@@ -191,7 +192,7 @@ check-vulns: $(TOOLS)/govulncheck connect-source
 ##@ Generate
 
 .PHONY: proto
-proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Lint the .proto files and generate the Go code of rpc/runnerpb
+proto: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc ## Lint the .proto files and generate their Go code
 	@$(TOOLS)/buf lint
 	@$(TOOLS)/buf generate
 

@@ -11,6 +11,8 @@ import (
 // resourceInfo is one resource in an answer.
 type resourceInfo struct {
 	Config any `json:"config"`
+	// Shared says that all streams use one instance.
+	Shared bool `json:"shared"`
 	// Streams are those that use it.
 	Streams []string `json:"streams"`
 }
@@ -25,7 +27,7 @@ func (s *Server) resourceList(c *fiber.Ctx) error {
 		if byType[r.Type] == nil {
 			byType[r.Type] = map[string]resourceInfo{}
 		}
-		byType[r.Type][r.ID] = resourceInfo{r.Document.Value(), r.Streams}
+		byType[r.Type][r.ID] = resourceInfo{r.Document.Value(), r.Shared, r.Streams}
 	}
 	return c.JSON(byType)
 }
@@ -47,7 +49,7 @@ func (s *Server) onResource(c *fiber.Ctx, typ, id string) error {
 		if err != nil {
 			return err
 		}
-		return c.JSON(resourceInfo{r.Document.Value(), r.Streams})
+		return c.JSON(resourceInfo{r.Document.Value(), r.Shared, r.Streams})
 	case fiber.MethodDelete:
 		return s.streams.DeleteResource(waiting(), typ, id)
 	case fiber.MethodPost:

@@ -212,7 +212,7 @@ func checkArchive(t *testing.T, run *configRun) {
 // checkPace: twelve calls, five in half a second, take at least a second but for
 // what the clock's first window had left.
 func checkPace(t *testing.T, run *configRun) {
-	await(t, changeTimeout, "all calls", func() error {
+	await(t, configTimeout, "all calls", func() error {
 		if n := len(run.web.posted("/called")); n != 12 {
 			return fmt.Errorf("there were %d", n)
 		}

@@ -24,6 +24,10 @@ import (
 // says which runner has all its components.
 const configFolder = "testdata/configs"
 
+// configTimeout bounds what a config takes to do what is to be seen of it,
+// beside all other tests.
+const configTimeout = time.Minute
+
 var configRunner = regexp.MustCompile(`(?m)^# Runner: (core|messaging|connect)$`)
 
 // Addresses that the configs name as their readers would; a test puts those of
@@ -122,7 +126,7 @@ func (s *web) posted(path string) []string {
 // order.
 func (s *web) awaitPosted(t testing.TB, path string, messages ...string) {
 	t.Helper()
-	await(t, changeTimeout, "what comes at "+path, func() error {
+	await(t, configTimeout, "what comes at "+path, func() error {
 		got := slices.Sorted(slices.Values(s.posted(path)))
 		if want := slices.Sorted(slices.Values(messages)); !slices.Equal(want, got) {
 			return fmt.Errorf("%q instead of %q", got, want)
@@ -146,7 +150,8 @@ func TestConfigs(t *testing.T) {
 		assert.Contains(t, ids, id, "a case without a config")
 	}
 	assert.GreaterOrEqual(t, len(ids), 40)
-	p := startConnected(t)
+	assert.GreaterOrEqual(t, len(configCases), 20)
+	p := startConnected(t, patient...)
 	t.Run("each", func(t *testing.T) {
 		for _, id := range ids {
 			t.Run(id, func(t *testing.T) {
@@ -222,11 +227,12 @@ func (r *configRun) createResources(t *testing.T, text string) {
 	}
 }
 
-// remove deletes a stream when the test's own context has ended already.
+// remove deletes a stream when the test's own context has ended already. One
+// that tries in vain to reach a server is not waited for.
 func (r *configRun) remove(t *testing.T, path string) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	a, err := r.ask(ctx, request{Method: http.MethodDelete, Path: path})
+	a, err := r.ask(ctx, request{Method: http.MethodDelete, Path: path + "?timeout=1s"})
 	if assert.NoError(t, err) {
 		assert.Equal(t, 200, a.Status, "DELETE %s answered %s", path, a)
 	}
@@ -265,7 +271,7 @@ func (r *configRun) drive(t *testing.T, c configCase) {
 		r.web.awaitPosted(t, path, messages...)
 	}
 	for name, content := range c.Files {
-		await(t, changeTimeout, name, func() error {
+		await(t, configTimeout, name, func() error {
 			got, err := os.ReadFile(filepath.Join(r.dir, name))
 			if err == nil && string(got) != content {
 				err = fmt.Errorf("%s holds %q instead of %q", name, got, content)
@@ -275,7 +281,7 @@ func (r *configRun) drive(t *testing.T, c configCase) {
 	}
 	if c.Ask != "" {
 		r.create(t, "-ask", "input: {http_server: {path: /post}}\npipeline: {processors: ["+c.Ask+"]}\noutput: {sync_response: {}}")
-		await(t, changeTimeout, "an answer", func() error {
+		await(t, configTimeout, "an answer", func() error {
 			a, err := r.ask(t.Context(), request{Method: http.MethodPost, Path: "/" + r.id + "-ask/post", Body: "{}"})
 			if err == nil && a.Text() != c.Answer {
 				err = fmt.Errorf("it is %s instead of %s", a, c.Answer)
@@ -291,7 +297,7 @@ func (r *configRun) drive(t *testing.T, c configCase) {
 // awaitConnected waits until all inputs and outputs of a stream are connected.
 func awaitConnected(t testing.TB, c *client, id string) {
 	t.Helper()
-	await(t, changeTimeout, id+" to be connected", func() error {
+	await(t, configTimeout, id+" to be connected", func() error {
 		s, err := askStatus(t.Context(), c, id)
 		if err == nil && len(s.Connections) == 0 {
 			err = fmt.Errorf("it has no connections: %s", s)

@@ -54,7 +54,7 @@ func TestCustomRunner(t *testing.T) {
 	t.Parallel()
 	core, err := customRunner()
 	require.NoError(t, err)
-	p := startPenstock(t, "--runner", core+"-mine")
+	p := startPenstock(t, "--runner", core)
 	p.expect(t, 200, "POST", "/streams/loud", shoutYAML)
 	p.expect(t, 200, "POST", "/streams/neighbour", echo("neighbour"))
 	awaitReady(t, p.client)
@@ -67,6 +67,8 @@ func TestCustomRunner(t *testing.T) {
 	}
 	require.NoError(t, shouts())
 	awaitEcho(t, p.client, "/neighbour/post", "neighbour")
+	assertRunner(t, p.client, "loud", "mine")
+	assertRunner(t, p.client, "neighbour", "core")
 	a := p.expect(t, 400, "POST", "/streams/misspelt", `
 input: {http_server: {path: /post}}
 pipeline: {processors: [{shout: {marks: '?'}}]}

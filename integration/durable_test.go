@@ -108,7 +108,7 @@ output: {http_client: {url: '%s', verb: POST}}
 		assert.Equal(t, "finished", now.State, how)
 		assert.Equal(t, finished.LastExit.Reason, now.LastExit.Reason, how)
 		awaitReady(t, r.client)
-		assert.Len(t, r.runners(), 2, how)
+		assert.Len(t, r.runners(), 3, "%s, with the resource host", how)
 		r.expect(t, 404, "GET", "/streams/gone", "")
 	})
 	assert.EqualValues(t, 3, sink.posts.Load(), "the finished stream has not run again")

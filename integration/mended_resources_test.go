@@ -58,7 +58,7 @@ func TestResourcesReplacedDuringChanges(t *testing.T) {
 		last = c.version
 	}
 	assert.Equal(t, last, p.expect(t, 200, "POST", "/a/post", "x").Text(), "after another stream was created")
-	assert.Len(t, p.runners(), 2)
+	assert.Len(t, p.runners(), 3, "with the resource host")
 }
 
 // TestResourcesDeletedDuringCreate: a stream that is being created uses its

@@ -19,6 +19,7 @@ import (
 // resourceInfo is what GET /resources tells about one.
 type resourceInfo struct {
 	Config  any
+	Shared  bool
 	Streams []string
 }
 
@@ -109,7 +110,12 @@ func TestResourcesOfEveryType(t *testing.T) {
 		pid, otherPID := runnerOf(t, p.client, "user"), runnerOf(t, p.client, "other")
 		p.expect(t, http.StatusOK, http.MethodPost, path, use.second)
 		assert.Equal(t, use.want[1], post(), use.typ)
-		assert.NotEqual(t, pid, runnerOf(t, p.client, "user"), "a stream gets its resource by a restart")
+		if info.Shared {
+			assert.Equal(t, pid, runnerOf(t, p.client, "user"), "a shared resource is exchanged while its streams run")
+		} else {
+			assert.NotEqual(t, pid, runnerOf(t, p.client, "user"), "a stream gets an instance of its own by a restart")
+		}
+		assert.Equal(t, use.typ == "cache" || use.typ == "rate_limit", info.Shared, use.typ)
 		assert.Equal(t, otherPID, runnerOf(t, p.client, "other"), "a stream without the resource is left alone")
 		p.getJSON(t, path, &info)
 		assert.NotContains(t, fmt.Sprint(info.Config), "one")
@@ -170,8 +176,8 @@ output: {sync_response: {}}
 	p.expect(t, http.StatusOK, http.MethodPost, "/resources/cache/store", "memory: {init_values: {k: two}}")
 	assert.Equal(t, "two", get("a"))
 	assert.Equal(t, "two", get("b"))
-	assert.NotEqual(t, pids["a"], runnerOf(t, p.client, "a"))
-	assert.NotEqual(t, pids["b"], runnerOf(t, p.client, "b"))
+	assert.Equal(t, pids["a"], runnerOf(t, p.client, "a"), "it is exchanged in the resource host")
+	assert.Equal(t, pids["b"], runnerOf(t, p.client, "b"))
 	assert.Equal(t, pids["c"], runnerOf(t, p.client, "c"))
 
 	a := p.expect(t, http.StatusConflict, http.MethodDelete, "/resources/cache/store", "")

@@ -18,7 +18,7 @@ var transits = map[string]transit{
 	// The input acknowledges what it was given at once, so that what its runner
 	// has in hand is lost with it.
 	"mqtt": {
-		Start: startMosquitto, Runner: "messaging", InHand: 64,
+		Start: startMosquitto, Runner: "messaging", InHand: 24,
 		Into: `mqtt: {urls: ['{{server}}'], topic: things/in, client_id: fill, qos: 1, max_in_flight: 16}`,
 		From: `mqtt: {urls: ['{{server}}'], topics: ['things/#'], client_id: empty, qos: 1, clean_session: false}`,
 	},

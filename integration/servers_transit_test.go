@@ -24,6 +24,9 @@ const (
 	transitTimeout = 2 * time.Minute
 )
 
+// patient are settings for large runners beside all other tests.
+var patient = []string{"--set", "timeouts.start=30s", "--set", "timeouts.prepare=30s"}
+
 // numbered is message i of a test: no two are the same, in length neither, and
 // they hold what a protocol may spoil.
 func numbered(i int) string {
@@ -152,7 +155,7 @@ func (e transit) run(t *testing.T, n int) {
 	t.Helper()
 	server := e.Start(t)
 	c := newTally(t, kills(n)...)
-	p := startConnected(t, "--set", "restart.max=500ms")
+	p := startConnected(t, append(patient, "--set", "restart.max=500ms")...)
 	fill := "input: {http_server: {path: /post}}\noutput:\n" + indented(e.Into)
 	empty := "input:\n" + indented(e.From) + "output: {http_client: {url: " + quoted(c.URL) + ", verb: POST, max_in_flight: 16, retry_period: 10ms}}\n"
 	if e.Map != "" {

@@ -126,3 +126,16 @@ func (c *Client) SetLimits(ctx context.Context, l Limits) error {
 	_, err := c.service.SetLimits(ctx, &runnerpb.SetLimitsRequest{MemoryBytes: l.MemoryBytes, Cpus: int32(l.CPUs)})
 	return fromStatus(err)
 }
+
+// Share implements Runner.
+func (c *Client) Share(ctx context.Context, resources []Resource) ([]Refusal, error) {
+	resp, err := c.service.Share(ctx, &runnerpb.ShareRequest{Resources: resourcesToProto(resources)})
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	var out []Refusal
+	for _, r := range resp.GetRefusals() {
+		out = append(out, Refusal{ID: r.GetId(), Message: r.GetMessage()})
+	}
+	return out, nil
+}

@@ -26,6 +26,8 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 		OrphanTimeout:   durationpb.New(r.OrphanTimeout),
 		Policy:          policyToProto(r.Policy),
 		MaxSeries:       int32(r.MaxSeries),
+		Host:            r.Host,
+		Resources:       resourcesToProto(r.Resources),
 	}
 	for name, value := range r.Environment {
 		if utf8.ValidString(name) {
@@ -35,9 +37,26 @@ func prepareRequestToProto(r PrepareRequest) *runnerpb.PrepareRequest {
 	for _, t := range r.Templates {
 		out.Templates = append(out.Templates, &runnerpb.Template{Path: strings.ToValidUTF8(t.Path, "\uFFFD"), Text: t.Text})
 	}
-	for _, res := range r.Resources {
-		out.Resources = append(out.Resources, &runnerpb.Resource{
+	return out
+}
+
+func resourcesToProto(list []Resource) []*runnerpb.Resource {
+	var out []*runnerpb.Resource
+	for _, res := range list {
+		out = append(out, &runnerpb.Resource{
 			Type: res.Type, Id: res.ID, Config: res.Config, Check: res.Check, Posted: res.Posted,
+			Shared: res.Shared, Generation: res.Generation,
+		})
+	}
+	return out
+}
+
+func resourcesFromProto(list []*runnerpb.Resource) []Resource {
+	var out []Resource
+	for _, res := range list {
+		out = append(out, Resource{
+			Type: res.GetType(), ID: res.GetId(), Config: res.GetConfig(), Check: res.GetCheck(), Posted: res.GetPosted(),
+			Shared: res.GetShared(), Generation: res.GetGeneration(),
 		})
 	}
 	return out
@@ -59,17 +78,14 @@ func prepareRequestFromProto(r *runnerpb.PrepareRequest) PrepareRequest {
 		OrphanTimeout:   r.GetOrphanTimeout().AsDuration(),
 		Policy:          policyFromProto(r.GetPolicy()),
 		MaxSeries:       int(r.GetMaxSeries()),
+		Host:            r.GetHost(),
+		Resources:       resourcesFromProto(r.GetResources()),
 	}
 	for name, value := range r.GetEnvironment() {
 		out.Environment[name] = string(value)
 	}
 	for _, t := range r.GetTemplates() {
 		out.Templates = append(out.Templates, Template{Path: t.GetPath(), Text: t.GetText()})
-	}
-	for _, res := range r.GetResources() {
-		out.Resources = append(out.Resources, Resource{
-			Type: res.GetType(), ID: res.GetId(), Config: res.GetConfig(), Check: res.GetCheck(), Posted: res.GetPosted(),
-		})
 	}
 	return out
 }
@@ -164,6 +180,9 @@ func readinessFromProto(r *runnerpb.ReadyResponse) Readiness {
 }
 
 func eventToProto(e Event) *runnerpb.EventsResponse {
+	if e.Wanting {
+		return &runnerpb.EventsResponse{Event: &runnerpb.EventsResponse_Wanting{Wanting: &runnerpb.Wanting{}}}
+	}
 	if e.Finished == nil {
 		return &runnerpb.EventsResponse{Event: &runnerpb.EventsResponse_Attached{Attached: &runnerpb.Attached{}}}
 	}
@@ -175,7 +194,7 @@ func eventToProto(e Event) *runnerpb.EventsResponse {
 func eventFromProto(e *runnerpb.EventsResponse) Event {
 	f := e.GetFinished()
 	if f == nil {
-		return Event{}
+		return Event{Wanting: e.GetWanting() != nil}
 	}
 	return Event{Finished: &Finished{Error: f.GetError(), Metrics: metricsFromProto(f.GetMetrics())}}
 }
@@ -183,7 +202,7 @@ func eventFromProto(e *runnerpb.EventsResponse) Event {
 func identityToProto(id Identity) *runnerpb.IdentifyResponse {
 	out := &runnerpb.IdentifyResponse{
 		StreamId: text(id.StreamID), Instance: text(id.Instance), Version: text(id.Version), Pid: int64(id.PID),
-		CanAssume: id.CanAssume,
+		CanAssume: id.CanAssume, Shares: id.Shares,
 	}
 	switch id.Phase {
 	case PhaseFresh:
@@ -203,7 +222,7 @@ func identityToProto(id Identity) *runnerpb.IdentifyResponse {
 func identityFromProto(id *runnerpb.IdentifyResponse) Identity {
 	out := Identity{
 		StreamID: id.GetStreamId(), Instance: id.GetInstance(), Version: id.GetVersion(), PID: int(id.GetPid()),
-		CanAssume: id.GetCanAssume(),
+		CanAssume: id.GetCanAssume(), Shares: id.GetShares(),
 	}
 	switch id.GetPhase() {
 	case runnerpb.IdentifyResponse_PHASE_FRESH, runnerpb.IdentifyResponse_PHASE_UNSPECIFIED:

@@ -47,7 +47,16 @@ type Runner interface {
 	// takes effect at once. It holds nobody back who does not want to be: that
 	// is the system's part.
 	SetLimits(ctx context.Context, l Limits) error
+	// Share has a resource host have these resources from now on, and no others.
+	// One is built anew only when its generation, its type or its config is
+	// another, and takes the place of the old one once it is built. What cannot be
+	// built is refused, and then the host keeps what it has under that id.
+	// ErrNotPrepared: the runner is no resource host.
+	Share(ctx context.Context, resources []Resource) ([]Refusal, error)
 }
+
+// Refusal is a resource that cannot be built, and why.
+type Refusal struct{ ID, Message string }
 
 // Assignment is what a runner that was started for nobody yet is to become.
 type Assignment struct {
@@ -83,6 +92,8 @@ type Identity struct {
 	Phase   Phase
 	// CanAssume says that the runner knows Rehearse and Assume.
 	CanAssume bool
+	// Shares says that the stream has used the resource host.
+	Shares bool
 	// PID is the process's id as the runner sees it, which tells others
 	// nothing: in a pid namespace of its own it is 1.
 	PID int
@@ -144,6 +155,9 @@ type PrepareRequest struct {
 	// MaxSeries is how many metric series the stream may have; 0 means 10000.
 	// What a stream measures beyond them is dropped, and Readiness says so.
 	MaxSeries int
+	// Host makes the runner a resource host: there is no stream, and the
+	// resources are those that it shares out.
+	Host bool
 }
 
 // Resource is a component that configs use by its label.
@@ -159,6 +173,12 @@ type Resource struct {
 	// Posted is the config as it was posted, which is what is linted. It need
 	// only be there with Check.
 	Posted []byte
+	// Shared says that the runner uses the resource host's instance, under the
+	// same label. Config names the component then, and nothing more.
+	Shared bool
+	// Generation is that of the resource, by which a resource host tells it from
+	// an earlier one.
+	Generation uint64
 }
 
 // Prepared describes a stream that is ready to run.
@@ -265,9 +285,12 @@ type Connection struct {
 
 // Event is something that happened to a stream.
 type Event struct {
-	// Finished is set when the stream ended by itself; otherwise the event
-	// only says that the caller is attached.
+	// Finished is set when the stream ended by itself. Without any of these the
+	// event only says that the caller is attached.
 	Finished *Finished
+	// Wanting says that the stream needs a connection to the resource host and
+	// has none. It is told once for each that is missing.
+	Wanting bool
 }
 
 // Finished is the end of a stream.

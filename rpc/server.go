@@ -138,6 +138,18 @@ func (s *server) SetLogLevel(ctx context.Context, req *runnerpb.SetLogLevelReque
 	return &runnerpb.SetLogLevelResponse{}, toStatus(s.impl.SetLogLevel(ctx, req.GetLevel()))
 }
 
+func (s *server) Share(ctx context.Context, req *runnerpb.ShareRequest) (*runnerpb.ShareResponse, error) {
+	refusals, err := s.impl.Share(ctx, resourcesFromProto(req.GetResources()))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	out := &runnerpb.ShareResponse{}
+	for _, r := range refusals {
+		out.Refusals = append(out.Refusals, &runnerpb.Refusal{Id: r.ID, Message: text(r.Message)})
+	}
+	return out, nil
+}
+
 func (s *server) SetLimits(ctx context.Context, req *runnerpb.SetLimitsRequest) (*runnerpb.SetLimitsResponse, error) {
 	l := Limits{MemoryBytes: req.GetMemoryBytes(), CPUs: int(req.GetCpus())}
 	return &runnerpb.SetLimitsResponse{}, toStatus(s.impl.SetLimits(ctx, l))

@@ -23,6 +23,7 @@ import (
 	"penstock/rpc/multiplex"
 	"penstock/rpc/processors"
 	"penstock/runner/engine"
+	"penstock/runner/share"
 )
 
 const (
@@ -46,6 +47,8 @@ type server struct {
 	own      ownListener
 	// processors is told of the calls.
 	processors *processors.Governor
+	// link is the stream's way to the resource host.
+	link *share.Link
 
 	// named are the names that came with Prepare; nil before it.
 	named atomic.Pointer[rpc.Identity]
@@ -89,6 +92,7 @@ func newServer(version string) (*server, error) {
 		dir:        dir,
 		listener:   peerListener{listener},
 		processors: processors.New(),
+		link:       share.NewLink(),
 		ready:      make(chan struct{}),
 		ended:      make(chan struct{}),
 	}
@@ -119,7 +123,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 		return rpc.Prepared{}, err
 	}
 	s.logs.Store(logs)
-	stream, err := engine.Prepare(req, logs.logger)
+	stream, err := engine.Prepare(req, logs.logger, s.link)
 	if err != nil {
 		return rpc.Prepared{}, err
 	}
@@ -132,7 +136,7 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	go func() {
 		// Serve ends when close closes the listener. It has no timeouts: only
 		// the supervisor can reach the socket.
-		_ = http.Serve(s.listener, handover.Handler(&s.own, multiplex.Handler(s.called(stream.Handler()), restoreRemoteAddr(stream.Handler()))))
+		_ = http.Serve(s.listener, handover.Handler(held{&s.own, s}, multiplex.Handler(s.called(stream.Handler()), restoreRemoteAddr(stream.Handler()))))
 	}()
 	return rpc.Prepared{Endpoints: stream.Paths(), HTTPSocket: s.listener.Addr().String(), Restless: engine.Restless(req.Config)}, nil
 }
@@ -224,10 +228,8 @@ func (s *server) Events(ctx context.Context, emit func(rpc.Event) error) error {
 		return ctx.Err()
 	case <-s.ready:
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.ended:
+	if err := s.tellWanting(ctx, emit); err != nil {
+		return err
 	}
 	if s.end.Reason != rpc.ExitFinished {
 		return errLeaving
@@ -241,7 +243,7 @@ func (s *server) Identify(context.Context) (rpc.Identity, error) {
 	if named := s.named.Load(); named != nil {
 		id = *named
 	}
-	id.Version, id.Phase, id.PID, id.CanAssume = s.version, s.phase(), os.Getpid(), canAssume
+	id.Version, id.Phase, id.PID, id.CanAssume, id.Shares = s.version, s.phase(), os.Getpid(), canAssume, s.link.Used()
 	return id, nil
 }
 

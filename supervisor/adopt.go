@@ -78,12 +78,15 @@ func (s *Supervisor) reserveStored(ctx context.Context, specs map[string]spec) (
 		if publicID(id) != id {
 			continue
 		}
-		st, err := s.reserve(ctx, id)
+		st, err := s.reserveAnew(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		byID[id] = st
 		streams = append(streams, st)
+		if st.isHost() {
+			s.watchers.Go(func() { s.patrolHost(st) })
+		}
 	}
 	for id, sp := range specs {
 		of := publicID(id)
@@ -246,6 +249,7 @@ func (s *stream) adopt(run store.Runner) {
 		token:     run.Instance, runner: cmp.Or(run.Runner, catalogue.Core), version: run.Version, startedAt: run.StartedAt, generation: run.Generation,
 		restless: run.Restless, adopted: true, limits: limits, layers: layers, follower: s.sup.follow(proc, s.id, limits),
 	}
+	inst.sharing.Store(int32(mayUse))
 	s.current, s.lastPID, s.ranBefore = inst, run.PID, true
 	s.endpoints = run.Endpoints
 	s.gate.begin()
@@ -299,6 +303,14 @@ func (s *stream) verify(inst *instance) {
 	running := identity.Phase == rpc.PhaseRunning || identity.Phase == rpc.PhaseEnded
 	if err == nil && running && identity.StreamID == publicID(s.id) && identity.Instance == inst.token {
 		s.sup.telemetry.Adopted("adopted")
+		known := usesNot
+		if identity.Shares {
+			known = uses
+		}
+		inst.sharing.CompareAndSwap(int32(mayUse), int32(known))
+		if s.isHost() {
+			s.sup.reshare(s.life)
+		}
 		s.log.Info("adopted runner", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.seen.Load().revision),
 			zap.String("runner", identity.Version))
 		s.regainSocket(inst)
@@ -355,12 +367,12 @@ func (s *stream) goOn() {
 	}
 }
 
-// outdated says whether a resource that the stream uses is newer than its
-// runner.
+// outdated says whether a resource that the stream has an instance of is newer
+// than its runner.
 func (s *stream) outdated() bool {
 	byID := s.sup.resources.snapshot()
 	for id := range mentioned(s.spec.engine, byID) {
-		if byID[id].generation > s.current.generation {
+		if !sharedType(byID[id].typ) && byID[id].generation > s.current.generation {
 			return true
 		}
 	}

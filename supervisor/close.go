@@ -21,17 +21,30 @@ func (s *Supervisor) Close(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(time.Until(deadline), time.Millisecond)
 	}
+	hostLast(all, func(st *stream) {
+		stop := context.AfterFunc(ctx, st.killCurrent)
+		defer stop()
+		// It does not fail: only its context could end it early.
+		_ = st.end(context.WithoutCancel(ctx), timeout, false)
+	})
+	return errors.Join(s.keepFinals(all), s.endCalls(ctx, 0), s.handBack(ctx, s.leaving(false)))
+}
+
+// hostLast ends streams all at once, and then the resource host, which they may
+// need until they have drained.
+func hostLast(all []*stream, end func(*stream)) {
 	var wg sync.WaitGroup
 	for _, st := range all {
-		wg.Go(func() {
-			stop := context.AfterFunc(ctx, st.killCurrent)
-			defer stop()
-			// It does not fail: only its context could end it early.
-			_ = st.end(context.WithoutCancel(ctx), timeout, false)
-		})
+		if !st.isHost() {
+			wg.Go(func() { end(st) })
+		}
 	}
 	wg.Wait()
-	return errors.Join(s.keepFinals(all), s.endCalls(ctx, 0), s.handBack(ctx, s.leaving(false)))
+	for _, st := range all {
+		if st.isHost() {
+			end(st)
+		}
+	}
 }
 
 // callsGrace is how long calls that are being carried out may take to be answered
@@ -82,20 +95,17 @@ func (s *Supervisor) Detach(ctx context.Context) error {
 func (s *Supervisor) Abandon(ctx context.Context) error {
 	all := s.closing()
 	var goOn atomic.Bool
-	var wg sync.WaitGroup
-	for _, st := range all {
-		wg.Go(func() {
-			if v := st.seen.Load(); v != nil && v.current != nil && v.ranBefore {
-				goOn.Store(true)
-				_ = st.release(context.WithoutCancel(ctx))
-				return
-			}
-			stop := context.AfterFunc(ctx, st.killCurrent)
-			defer stop()
-			_ = st.end(context.WithoutCancel(ctx), s.cfg.Timeouts.Shutdown, false)
-		})
-	}
-	wg.Wait()
+	hostLast(all, func(st *stream) {
+		// Streams that go on may use the host, whoever has started it.
+		if v := st.seen.Load(); v != nil && v.current != nil && (v.ranBefore || st.isHost() && goOn.Load()) {
+			goOn.Store(true)
+			_ = st.release(context.WithoutCancel(ctx))
+			return
+		}
+		stop := context.AfterFunc(ctx, st.killCurrent)
+		defer stop()
+		_ = st.end(context.WithoutCancel(ctx), s.cfg.Timeouts.Shutdown, false)
+	})
 	return errors.Join(s.keepFinals(all), s.endCalls(ctx, 0), s.handBack(ctx, s.leaving(goOn.Load())))
 }
 

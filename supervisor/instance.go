@@ -53,6 +53,8 @@ type instance struct {
 	startedAt time.Time
 	// generation is that of the resources it was built with.
 	generation uint64
+	// sharing is whether it uses the resource host, as a useOfHost.
+	sharing atomic.Int32
 	// limits are those in force.
 	limits options.Limits
 	// layers are what the kernel said it is confined in.
@@ -74,12 +76,14 @@ type follower struct {
 	// if the stream has ended by itself.
 	over     chan struct{}
 	finished *rpc.Finished
+	// wants holds one when the runner needs a connection to the resource host.
+	wants chan struct{}
 }
 
 func (s *Supervisor) follow(proc *process.Process, id string, limits options.Limits) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	watches := s.watch(proc, id, limits)
-	f := &follower{unwatch: func() { cancel(); watches.stop() }, watches: watches, over: make(chan struct{})}
+	f := &follower{unwatch: func() { cancel(); watches.stop() }, watches: watches, over: make(chan struct{}), wants: make(chan struct{}, 1)}
 	s.watchers.Go(func() {
 		defer close(f.over)
 		var finished *rpc.Finished
@@ -88,6 +92,12 @@ func (s *Supervisor) follow(proc *process.Process, id string, limits options.Lim
 		_ = untilAnswered(ctx, proc, func() error {
 			return proc.Events(ctx, func(e rpc.Event) error {
 				finished = e.Finished
+				if e.Wanting {
+					select {
+					case f.wants <- struct{}{}:
+					default:
+					}
+				}
 				return nil
 			})
 		})
@@ -124,11 +134,16 @@ const deathNotice = time.Second
 // resources. A config that is refused gives an error that wraps ErrInvalid;
 // its runner is gone then. The context bounds all of it.
 func (s *Supervisor) prepare(ctx context.Context, id string, sp spec, resources resourceList, logLevel string) (*instance, error) {
-	chosen, err := s.choose(ctx, sp, resources.byID)
+	chosen, err := s.chooseHere(ctx, id, sp, resources.byID)
 	if err != nil {
 		return nil, err
 	}
-	req := s.prepareRequest(id, toRPC(chosen.resources, ""), sp.options)
+	list := toRPC(chosen.resources, "")
+	if id == hostID {
+		list, sp.options = sharedOut(chosen.resources), s.hostOptions(sp.options)
+	}
+	req := s.prepareRequest(id, list, sp.options)
+	req.Host = id == hostID
 	req.Config = sp.engine.Text()
 	req.Instance = rand.Text()
 	req.LogLevel = logLevel

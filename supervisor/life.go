@@ -106,6 +106,9 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 	s.lookForIdleness()
 	s.move(eventStarted)
 	s.sup.watchers.Go(func() { s.watch(inst) })
+	if s.isHost() {
+		s.sup.watchers.Go(func() { s.sup.reshare(s.life) })
+	}
 	s.log.Info("started stream", zap.Int("pid", inst.proc.PID()), zap.Uint64("revision", s.revision))
 	return nil
 }
@@ -113,7 +116,12 @@ func (s *stream) launch(ctx context.Context, inst *instance) error {
 // watch waits until a runner's stream has ended or the runner has died. Every
 // runner dies some day: it is closed, or its supervisor leaves it.
 func (s *stream) watch(inst *instance) {
-	<-inst.over
+	select {
+	case <-inst.over:
+	case <-inst.wants:
+		s.sup.watchers.Go(func() { s.sup.keepConnected(inst) })
+		<-inst.over
+	}
 	if inst.finished == nil {
 		select {
 		case <-inst.proc.Exited():

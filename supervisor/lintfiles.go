@@ -68,6 +68,11 @@ func LintFiles(ctx context.Context, o LintOptions, files []LintFile) ([]LintResu
 	if o.Runner, err = runnerPath(o.Runner); err != nil {
 		return nil, err
 	}
+	runners, err := newFileRunners(o.Runner, o.Templates)
+	if err != nil {
+		return nil, err
+	}
+	defer runners.close()
 	results := make([]LintResult, len(files))
 	next := make(chan int)
 	group, ctx := errgroup.WithContext(ctx)
@@ -84,7 +89,7 @@ func LintFiles(ctx context.Context, o LintOptions, files []LintFile) ([]LintResu
 	})
 	for range max(1, min(o.Concurrency, (len(files)+filesEach-1)/filesEach)) {
 		group.Go(func() error {
-			l := &fileLinter{options: o, byRunner: map[string]*offline.Linter{}}
+			l := &fileLinter{options: o, runners: runners, byRunner: map[string]*offline.Linter{}}
 			defer l.close()
 			// The templates are in order though there be nothing to lint.
 			if err := l.of(o.Runner).Start(ctx); err != nil {
@@ -120,6 +125,7 @@ const filesEach = 8
 // fileLinter lints one file after the other.
 type fileLinter struct {
 	options  LintOptions
+	runners  *fileRunners
 	byRunner map[string]*offline.Linter
 }
 
@@ -146,9 +152,21 @@ func (l *fileLinter) close() {
 	}
 }
 
-// runnerFor is the runner that has the components of a file. The document is nil
-// for one that cannot be read.
-func (l *fileLinter) runnerFor(*document.Document) string { return l.options.Runner }
+// runnerFor is the runner that has the components of a file. What is refused for
+// want of one has the core runner, which names what it does not have.
+func (l *fileLinter) runnerFor(ctx context.Context, c *fileCheck) (string, error) {
+	if c.doc == nil {
+		return l.options.Runner, nil
+	}
+	runner, err := l.runners.choose(ctx, c.wanted, c.doc)
+	if errors.Is(err, ErrInvalid) {
+		if !l.options.EngineOnly {
+			c.lints = append(c.lints, at(c.path, err))
+		}
+		return l.options.Runner, nil
+	}
+	return runner, err
+}
 
 func (l *fileLinter) lint(ctx context.Context, file LintFile) (LintResult, error) {
 	out := LintResult{Path: file.Path}
@@ -160,14 +178,18 @@ func (l *fileLinter) lint(ctx context.Context, file LintFile) (LintResult, error
 			req.Flags = append(req.Flags, flag)
 		}
 	}
-	own := fileCheck{path: file.Path}
-	if !l.options.EngineOnly {
-		own = checkFile(file)
+	own := checkFile(file)
+	if l.options.EngineOnly {
+		own = fileCheck{path: file.Path, doc: own.doc, wanted: own.wanted}
 	}
 	if own.engine != nil {
 		req.Config, req.Environment = own.engine.Text(), own.environment
 	}
-	answer, err := l.of(l.runnerFor(own.doc)).Ask(ctx, req)
+	runner, err := l.runnerFor(ctx, &own)
+	if err != nil {
+		return out, err
+	}
+	answer, err := l.of(runner).Ask(ctx, req)
 	if errors.Is(err, offline.ErrDied) && ctx.Err() == nil {
 		if own.unreadable != "" {
 			out.Lints = append(out.Lints, own.unreadable)
@@ -192,6 +214,8 @@ type fileCheck struct {
 	// engine is what a runner would be given; nil when the file is no stream's.
 	engine      *document.Document
 	environment map[string]string
+	// wanted is the runner that it asks for.
+	wanted string
 }
 
 // streamKeys are those of which a stream's config has one at least.
@@ -232,7 +256,7 @@ func checkFile(file LintFile) fileCheck {
 	case err != nil:
 		c.lints = append(c.lints, at(file.Path, err))
 	default:
-		c.engine, c.environment = sp.engine, sp.options.Env
+		c.engine, c.environment, c.wanted = sp.engine, sp.options.Env, sp.options.Runner
 	}
 	return c
 }

@@ -94,7 +94,7 @@ func TestRunnerThatHangs(t *testing.T) {
 	s := newScripted(t)
 	ctx := t.Context()
 	hangs, good := parsed(t, hanging), parsed(t, "uses: shared")
-	require.NoError(t, s.PutResource(ctx, "cache", "shared", parsed(t, "memory: {}"), Change{}))
+	require.NoError(t, s.PutResource(ctx, "processor", "shared", parsed(t, "noop: {}"), Change{}))
 	require.NoError(t, s.Create(ctx, "a", good, Change{}))
 	before, err := s.Get("a")
 	require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestRunnerThatHangs(t *testing.T) {
 		"creation by a set": func() error {
 			return s.ReplaceAll(ctx, map[string]*document.Document{"a": good, "new": hangs}, Change{})
 		},
-		"change of a resource": func() error { return s.PutResource(ctx, "cache", "shared", hangs, Change{}) },
+		"change of a resource": func() error { return s.PutResource(ctx, "processor", "shared", hangs, Change{}) },
 	} {
 		assert.ErrorIs(t, inTime(t, what, change), ErrUnavailable, what)
 		_, err := s.Get("new")

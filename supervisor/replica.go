@@ -26,7 +26,9 @@ func replicaID(id string, number int) string { return id + replicaMark + strconv
 
 // publicID is the id of the stream that a replica is of; any other's is its own.
 func publicID(id string) string {
-	id, _, _ = strings.Cut(id, replicaMark)
+	if at := strings.Index(id, replicaMark); at > 0 {
+		return id[:at]
+	}
 	return id
 }
 
@@ -123,12 +125,14 @@ func (s *Supervisor) deleteFamily(tx *store.Tx, st *stream) error {
 	return nil
 }
 
-// everyone are all streams that exist and their replicas, by id.
+// everyone are all streams that exist and their replicas, by id, and the resource
+// host.
 func (s *Supervisor) everyone() []*stream { return s.sorted(func(*stream) bool { return true }) }
 
-// existing are all streams that exist, by id, without their replicas.
+// existing are all streams that exist, by id, without their replicas and without
+// the resource host.
 func (s *Supervisor) existing() []*stream {
-	return s.sorted(func(st *stream) bool { return st.of == nil })
+	return s.sorted(func(st *stream) bool { return st.of == nil && !st.isHost() })
 }
 
 func (s *Supervisor) sorted(wanted func(*stream) bool) []*stream {

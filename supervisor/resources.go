@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
@@ -24,13 +27,15 @@ var resourceTypes = []string{"cache", "input", "output", "processor", "rate_limi
 var ErrResourceType error = &InvalidError{
 	"Var `type` must be set to one of `cache`, `input`, `output`, `processor` or `rate_limit`"}
 
-// Resource is a component that streams use by its id. Each stream has an
-// instance of its own.
+// Resource is a component that streams use by its id.
 type Resource struct {
 	Type string
 	ID   string
 	// Document is the config as it was posted.
 	Document *document.Document
+	// Shared says that all streams use one instance, which lives in the resource
+	// host; else each has an instance of its own.
+	Shared bool
 	// Origin is "api" or "file": who defined it last.
 	Origin string
 	// Streams are the ids of the streams that use it, sorted.
@@ -42,19 +47,55 @@ func newResource(typ, id string, doc *document.Document) (storedResource, error)
 	if err != nil {
 		return storedResource{}, &InvalidError{err.Error()}
 	}
-	return storedResource{typ: typ, doc: doc, labelled: labelled, components: &componentsOf{}}, nil
+	outline, err := outlineOf(doc, id)
+	if err != nil {
+		return storedResource{}, err
+	}
+	return storedResource{typ: typ, doc: doc, labelled: labelled, outline: outline, components: &componentsOf{}}, nil
 }
 
-// toRPC lists resources in order; the one with the id check is to be checked.
+// outlineOf is a resource's config without anything below the names that it
+// begins with: enough to tell whether a stream may use such a component, and
+// nothing that is none of the stream's business.
+func outlineOf(doc *document.Document, id string) ([]byte, error) {
+	outline := map[string]any{}
+	if fields, ok := doc.Value().(map[string]any); ok {
+		for name, value := range fields {
+			outline[name] = nil
+			if name == "type" {
+				outline[name] = value
+			}
+		}
+	}
+	outline["label"] = id
+	return json.Marshal(outline)
+}
+
+// toRPC lists resources for a stream in order; the one with the id check is to be
+// checked. Of those that are shared the stream is told no more than it needs.
 func toRPC(byID map[string]storedResource, check string) []rpc.Resource {
 	out := make([]rpc.Resource, 0, len(byID))
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
 		res := byID[id]
 		r := rpc.Resource{Type: res.typ, ID: id, Config: res.labelled.Text()}
-		if id == check {
+		switch {
+		case id == check:
 			r.Check, r.Posted = true, res.doc.Text()
+		case sharedType(res.typ):
+			r.Shared, r.Config = true, res.outline
 		}
 		out = append(out, r)
+	}
+	return out
+}
+
+// sharedOut lists the resources for the resource host, in order.
+func sharedOut(byID map[string]storedResource) []rpc.Resource {
+	var out []rpc.Resource
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		if res := byID[id]; sharedType(res.typ) {
+			out = append(out, rpc.Resource{Type: res.typ, ID: id, Config: res.labelled.Text(), Generation: res.generation})
+		}
 	}
 	return out
 }
@@ -91,7 +132,8 @@ func (s *stream) mentioned(byID map[string]storedResource) map[string]bool {
 	return found
 }
 
-// PutResource creates or replaces a resource. The streams that use it are
+// PutResource creates or replaces a resource. One that is shared is exchanged in
+// the resource host, and streams go on. Of any other the streams that use it are
 // built with the new one before anything changes, and then restarted with it.
 func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *document.Document, ch Change) (err error) {
 	defer func() { err = s.whyCut(err) }()
@@ -121,6 +163,9 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 		return err
 	}
 
+	if sharedType(typ) {
+		return s.putShared(ctx, id, candidate, ch)
+	}
 	members := s.usersOf(id, candidate)
 	if err := s.prepareAll(ctx, members, nil, s.resources.next(candidate)); err != nil {
 		return err
@@ -140,6 +185,44 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 		return &SetError{Failures: failures}
 	}
 	return nil
+}
+
+// putShared exchanges a resource in the host, which builds it before it takes the
+// old one's place, and only then keeps it. The caller has the turn of bulk changes.
+func (s *Supervisor) putShared(ctx context.Context, id string, candidate map[string]storedResource, ch Change) error {
+	s.sharing.Lock()
+	defer s.sharing.Unlock()
+	before, generation := s.resources.present()
+	res := candidate[id]
+	res.generation = generation + 1
+	candidate[id] = res
+	renew, err := s.outgrows(ctx, candidate)
+	if err != nil {
+		return err
+	}
+	if renew != nil {
+		if _, err := s.keepResource(id, res, ch.origin); err != nil {
+			return err
+		}
+		return renew.do(s.root, func(ctx context.Context) error { return renew.renew(ctx, s.stopTimeout(ch)) })
+	}
+	refusals, err := s.share(ctx, candidate)
+	for _, r := range refusals {
+		if r.ID == id {
+			err = &InvalidError{r.Message}
+		}
+	}
+	if err == nil {
+		_, err = s.keepResource(id, res, ch.origin)
+	}
+	if err == nil {
+		return nil
+	}
+	// Whatever the host has taken of it.
+	if _, undone := s.share(s.root, before); undone != nil {
+		s.log.Error("the resource host may have a resource that is not in force", zap.String("resource", id), zap.Error(undone))
+	}
+	return err
 }
 
 // keepResource has the store take a resource, and then puts it into force.
@@ -209,7 +292,13 @@ func (s *Supervisor) checkResource(ctx context.Context, id string, candidate map
 	if err != nil {
 		return err
 	}
+	if sharedType(candidate[id].typ) {
+		defaults = s.hostOptions(defaults)
+	}
 	req := s.prepareRequest("", toRPC(chosen.resources, id), defaults)
+	if sharedType(candidate[id].typ) {
+		req.Environment[folderVariable] = s.dataDir(hostID)
+	}
 	req.ResourcesOnly = true
 	req.Chilled = chilled
 	// There is no stream whose folder could hold the logs.
@@ -251,7 +340,7 @@ func (s *Supervisor) Resources() []Resource {
 	users := s.users(byID)
 	out := make([]Resource, 0, len(byID))
 	for id, res := range byID {
-		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Origin: string(res.origin), Streams: users[id]})
+		out = append(out, Resource{Type: res.typ, ID: id, Document: res.doc, Shared: sharedType(res.typ), Origin: string(res.origin), Streams: users[id]})
 	}
 	slices.SortFunc(out, func(a, b Resource) int {
 		return strings.Compare(a.Type+"/"+a.ID, b.Type+"/"+b.ID)
@@ -269,7 +358,7 @@ func (s *Supervisor) GetResource(typ, id string) (Resource, error) {
 	if !ok || res.typ != typ {
 		return Resource{}, fmt.Errorf("%s resource %q: %w", typ, id, ErrNotFound)
 	}
-	return Resource{Type: typ, ID: id, Document: res.doc, Origin: string(res.origin), Streams: s.users(byID)[id]}, nil
+	return Resource{Type: typ, ID: id, Document: res.doc, Shared: sharedType(res.typ), Origin: string(res.origin), Streams: s.users(byID)[id]}, nil
 }
 
 // DeleteResource removes a resource that nothing uses; else the error is an
@@ -302,6 +391,13 @@ func (s *Supervisor) DeleteResource(ctx context.Context, typ, id string) (err er
 	err = s.store.Update(func(tx *store.Tx) error { return tx.DeleteResource(res.ID, generation+1) })
 	if err == nil {
 		s.resources.begin(generation + 1)
+		if sharedType(typ) {
+			s.reshare(s.root)
+			select {
+			case s.hostNudge <- struct{}{}:
+			default:
+			}
+		}
 	}
 	return err
 }

@@ -28,7 +28,9 @@ type storedResource struct {
 	doc *document.Document
 	// labelled is the config with its id as the label, for the engine.
 	labelled *document.Document
-	origin   store.Origin
+	// outline is the config's component without what is in it.
+	outline []byte
+	origin  store.Origin
 	// generation is the one that began with it.
 	generation uint64
 	// components are those that it names.

@@ -38,34 +38,87 @@ type choice struct {
 }
 
 // choose finds the runner for a stream: the one that its config asks for, or the
-// smallest that has what the config and the resources name that it mentions. Of
+// smallest that has what the config and those resources name that it mentions and
+// has an instance of. Of
 // the resources that it does not mention it gets those that its runner can carry.
 // The error wraps ErrInvalid.
 func (s *Supervisor) choose(ctx context.Context, sp spec, byID map[string]storedResource) (choice, error) {
 	// A config is read once, and only where it has not been read before.
-	return s.chooseOf(ctx, sp.options.Runner, byID, mentioned(sp.engine, byID), func(c *catalogue.Catalogue) catalogue.Named {
+	return s.chooseOf(ctx, sp.options.Runner, byID, instances(mentioned(sp.engine, byID), byID), func(c *catalogue.Catalogue) catalogue.Named {
 		return c.Named(sp.engine.Value())
 	})
 }
 
 // chooseFor is choose for a runner that only checks the resource with the id.
 func (s *Supervisor) chooseFor(ctx context.Context, id string, byID map[string]storedResource) (choice, error) {
-	needed := mentioned(byID[id].doc, byID)
+	needed := instances(mentioned(byID[id].doc, byID), byID)
 	needed[id] = true
-	return s.chooseOf(ctx, "", byID, needed, func(*catalogue.Catalogue) catalogue.Named { return catalogue.Named{} })
+	return s.chooseOf(ctx, "", byID, needed, nothingElse)
+}
+
+// chooseForHost is choose for the resource host: the runner that is wanted, or the
+// smallest that has what all shared resources name.
+func (s *Supervisor) chooseForHost(ctx context.Context, wanted string, byID map[string]storedResource) (choice, error) {
+	needed := map[string]bool{}
+	for id, res := range byID {
+		needed[id] = sharedType(res.typ)
+	}
+	maps.DeleteFunc(needed, func(_ string, is bool) bool { return !is })
+	return s.chooseOf(ctx, wanted, byID, needed, nothingElse)
+}
+
+// chooseHere is choose for whatever has that id. The host is started even where no
+// runner has all of what it is to have, for what it can have.
+func (s *Supervisor) chooseHere(ctx context.Context, id string, sp spec, byID map[string]storedResource) (choice, error) {
+	if id != hostID {
+		return s.choose(ctx, sp, byID)
+	}
+	chosen, err := s.chooseForHost(ctx, "", byID)
+	if errors.Is(err, ErrInvalid) {
+		s.log.Error("the resource host is started without some resources, for which streams wait", zap.Error(err))
+		if chosen, err = s.chooseOf(ctx, "", byID, nil, nothingElse); err == nil {
+			chosen.resources = byID
+		}
+	}
+	return chosen, err
+}
+
+func nothingElse(*catalogue.Catalogue) catalogue.Named { return catalogue.Named{} }
+
+// instances are those of the resources that a runner has an instance of its own
+// of.
+func instances(ids map[string]bool, byID map[string]storedResource) map[string]bool {
+	maps.DeleteFunc(ids, func(id string, _ bool) bool { return sharedType(byID[id].typ) })
+	return ids
 }
 
 func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[string]storedResource, needed map[string]bool,
 	read func(*catalogue.Catalogue) catalogue.Named,
 ) (choice, error) {
-	view := s.installed.Now()
+	runner, known, err := chooseRunner(ctx, s.installed, s.templates.in, wanted, func(c *catalogue.Catalogue) catalogue.Named {
+		named := read(c)
+		for id := range needed {
+			named = named.And(byID[id].named(c, id))
+		}
+		return named
+	})
+	if err != nil {
+		return choice{}, err
+	}
+	return choice{runner, carried(runner, known, byID, needed)}, nil
+}
+
+// chooseRunner finds the runner that is wanted, or the smallest that has what is
+// named, by what read finds in a catalogue with the templates. What it was found
+// in comes with it. An *InvalidError says that there is none.
+func chooseRunner(ctx context.Context, installed *catalogue.Installed, templated func(*catalogue.Catalogue) *catalogue.Catalogue,
+	wanted string, read func(*catalogue.Catalogue) catalogue.Named,
+) (*catalogue.Runner, *catalogue.Catalogue, error) {
+	view := installed.Now()
 	known, whole, err := view.Known(ctx)
 	for ; err == nil; known, err = view.Whole(ctx) {
-		known := s.templates.in(known)
+		known := templated(known)
 		named := read(known)
-		for id := range needed {
-			named = named.And(byID[id].named(known, id))
-		}
 		runner, err := known.Choose(wanted, named)
 		// What the core runner has of it all needs no other, so that nobody has to
 		// wait for what others say.
@@ -74,19 +127,19 @@ func (s *Supervisor) chooseOf(ctx context.Context, wanted string, byID map[strin
 			continue
 		}
 		if err != nil {
-			return choice{}, &InvalidError{err.Error()}
+			return nil, nil, &InvalidError{err.Error()}
 		}
-		return choice{runner, carried(runner, known, byID, needed)}, nil
+		return runner, known, nil
 	}
-	return choice{}, err
+	return nil, nil, err
 }
 
-// carried are the resources of byID that a runner is given: those that are needed,
-// and those which it has the components of.
+// carried are the resources of byID that a runner is given: those that are needed
+// or shared, and those which it has the components of.
 func carried(r *catalogue.Runner, known *catalogue.Catalogue, byID map[string]storedResource, needed map[string]bool) map[string]storedResource {
 	out := maps.Clone(byID)
 	maps.DeleteFunc(out, func(id string, res storedResource) bool {
-		if needed[id] {
+		if needed[id] || sharedType(res.typ) {
 			return false
 		}
 		named := res.named(known, id)

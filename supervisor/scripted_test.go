@@ -92,6 +92,11 @@ func (r *scriptedRunner) Identify(context.Context) (rpc.Identity, error) {
 // Rehearse implements rpc.Runner.
 func (r *scriptedRunner) Rehearse(context.Context, rpc.ComponentPolicy) error { return nil }
 
+// Share implements rpc.Runner.
+func (r *scriptedRunner) Share(context.Context, []rpc.Resource) ([]rpc.Refusal, error) {
+	return nil, nil
+}
+
 // Assume implements rpc.Runner.
 func (r *scriptedRunner) Assume(context.Context, rpc.Assignment) error { return nil }
 

@@ -52,6 +52,12 @@ type Supervisor struct {
 	// way of new runners.
 	cleared chan struct{}
 
+	// hostStart is held while the resource host is looked for, and sharing while
+	// it is told of resources.
+	hostStart, sharing sync.Mutex
+	// hostNudge has it looked at once whether the host is needed.
+	hostNudge chan struct{}
+
 	// starts bounds how many runners are being forked at once.
 	starts *semaphore.Weighted
 	// bulk is held by a change of many streams, one at a time.
@@ -107,6 +113,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 		cleared:     make(chan struct{}),
 		starts:      semaphore.NewWeighted(int64(cfg.Concurrency)),
 		bulk:        semaphore.NewWeighted(1),
+		hostNudge:   make(chan struct{}, 1),
 		strays:      strayList{ids: map[string]bool{}},
 		streams:     map[string]*stream{},
 	}
@@ -264,6 +271,11 @@ func (s *Supervisor) reserve(ctx context.Context, id string) (*stream, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
+	return s.reserveAnew(ctx, id)
+}
+
+// reserveAnew is reserve for an id that may be the resource host's.
+func (s *Supervisor) reserveAnew(ctx context.Context, id string) (*stream, error) {
 	for {
 		s.mu.Lock()
 		if s.closed {
@@ -380,7 +392,7 @@ func (s *Supervisor) find(id string) (*stream, error) {
 	closed := s.closed
 	s.mu.RUnlock()
 	switch {
-	case ok && st.of == nil && st.seen.Load() != nil:
+	case ok && st.of == nil && !st.isHost() && st.seen.Load() != nil:
 		return st, nil
 	case closed:
 		// It may be one that has been stopped already.

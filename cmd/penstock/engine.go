@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,12 @@ func newTestCommand() *cobra.Command {
 				t.Args = append(t.Args, "--verbose")
 			}
 			t.Args = repeat(repeat(repeat(t.Args, "-r", resources), "-e", envFiles), "-t", templates)
+			t.Templates = splitCommas(templates)
+			if found, err := findLintFiles(append(slices.Clone(args), splitCommas(resources)...)); err == nil {
+				for _, file := range found {
+					t.Files = append(t.Files, file.Path)
+				}
+			}
 			return engineVerb(cmd.Context(), t, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

@@ -21,6 +21,7 @@ func newLintCommand() *cobra.Command {
 			"a stream's what this server would refuse. Exits with 1 if there is anything.",
 		Example: "  penstock lint ./configs/...\n  penstock lint -t 'templates/*.yaml' a.yaml b.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Templates = splitCommas(o.Templates)
 			return lint(cmd.Context(), o, append(args, splitCommas(resources)...), verbose, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

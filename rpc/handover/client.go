@@ -18,6 +18,7 @@ const (
 	// it does not know.
 	giveMethod = "LISTEN"
 	takeMethod = "LISTENING"
+	joinMethod = "JOIN"
 
 	protocol = "penstock-handover/1"
 	accepted = "ok"
@@ -35,7 +36,20 @@ var (
 // connection is of no other use after it, and the descriptor stays the
 // caller's. The error wraps ErrRefused where there is a socket already.
 func Give(ctx context.Context, conn net.Conn, fd int) error {
-	socket, done, err := begin(ctx, conn, giveMethod)
+	return give(ctx, conn, giveMethod, fd)
+}
+
+// Join gives the runner at the other end one end of a connection to another
+// runner. The descriptor stays the caller's, and conn is to be closed.
+//
+// Errors: ErrUnsupported, one that wraps ErrRefused, the context's, or that of
+// the connection.
+func Join(ctx context.Context, conn net.Conn, fd int) error {
+	return give(ctx, conn, joinMethod, fd)
+}
+
+func give(ctx context.Context, conn net.Conn, method string, fd int) error {
+	socket, done, err := begin(ctx, conn, method)
 	if err != nil {
 		return err
 	}
@@ -65,7 +79,7 @@ func Take(ctx context.Context, conn net.Conn) (fd int, err error) {
 	if _, err := socket.Write([]byte{'.'}); err != nil {
 		return -1, whyEnded(ctx, err)
 	}
-	fd, text, err := receive(socket)
+	fd, text, err := receive(socket, listens)
 	switch {
 	case err != nil:
 		return -1, whyEnded(ctx, err)

@@ -30,6 +30,8 @@ func (h *holder) Hold(fd int) error {
 	return nil
 }
 
+func (h *holder) Join(fd int) error { return h.Hold(fd) }
+
 func (h *holder) Lend(use func(fd int) error) error {
 	if h.fd < 0 {
 		return errors.New("there is none")

@@ -20,12 +20,15 @@ type Holder interface {
 	// Lend calls use with the descriptor, which is valid for so long. An error
 	// says why there is none.
 	Lend(use func(fd int) error) error
+	// Join takes a connection over, with its descriptor. An error says why not,
+	// and the descriptor was closed then.
+	Join(fd int) error
 }
 
 // Handler serves the exchanges of this package, and all other requests by next.
 func Handler(holder Holder, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != giveMethod && r.Method != takeMethod {
+		if r.Method != giveMethod && r.Method != takeMethod && r.Method != joinMethod {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -38,21 +41,24 @@ func Handler(holder Holder, next http.Handler) http.Handler {
 		if !ok || buffered.Buffered() > 0 || conn.SetDeadline(time.Now().Add(exchangeTime)) != nil {
 			return
 		}
-		if r.Method == giveMethod {
-			hold(socket, holder)
-		} else {
+		switch r.Method {
+		case giveMethod:
+			hold(socket, listens, holder.Hold)
+		case joinMethod:
+			hold(socket, connects, holder.Join)
+		default:
 			lend(socket, holder)
 		}
 	})
 }
 
-func hold(socket *net.UnixConn, holder Holder) {
-	fd, _, err := receive(socket)
+func hold(socket *net.UnixConn, check func(fd int) error, take func(fd int) error) {
+	fd, _, err := receive(socket, check)
 	switch {
 	case err == nil && fd < 0:
 		return
 	case err == nil:
-		err = holder.Hold(fd)
+		err = take(fd)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(socket, "%.*s\n", maxText-1, err)

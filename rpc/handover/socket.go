@@ -23,7 +23,7 @@ func send(conn *net.UnixConn, fd int) error {
 
 // receive reads what send has sent, or a text that came in its place. The
 // descriptor is not inherited by other programs.
-func receive(conn *net.UnixConn) (fd int, text string, err error) {
+func receive(conn *net.UnixConn, check func(fd int) error) (fd int, text string, err error) {
 	data, control := make([]byte, maxText), make([]byte, unix.CmsgSpace(4*maxDescriptors))
 	n, oobn, flags, _, err := conn.ReadMsgUnix(data, control)
 	if err != nil {
@@ -38,7 +38,7 @@ func receive(conn *net.UnixConn) (fd int, text string, err error) {
 	case err == nil && len(fds) > 1:
 		err = fmt.Errorf("%d descriptors came in place of one", len(fds))
 	case err == nil:
-		_, err = Address(fds[0])
+		err = check(fds[0])
 	}
 	if err != nil {
 		for _, each := range fds {
@@ -64,6 +64,25 @@ func descriptors(control []byte) (all []int, err error) {
 		all = append(all, fds...)
 	}
 	return all, nil
+}
+
+func listens(fd int) error {
+	_, err := Address(fd)
+	return err
+}
+
+// connects refuses what is not one end of a connection between two processes of
+// this host.
+func connects(fd int) error {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return fmt.Errorf("it is no socket: %w", err)
+	}
+	peer, err := unix.Getpeername(fd)
+	if _, local := peer.(*unix.SockaddrUnix); err != nil || !local || kind != unix.SOCK_STREAM {
+		return errors.New("it is no connected unix socket")
+	}
+	return nil
 }
 
 // Address is where a TCP socket listens. It fails for everything else, for a

@@ -194,7 +194,7 @@ func (x IdentifyResponse_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IdentifyResponse_Phase.Descriptor instead.
 func (IdentifyResponse_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31, 0}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32, 0}
 }
 
 type PrepareRequest struct {
@@ -227,6 +227,9 @@ type PrepareRequest struct {
 	Policy *ComponentPolicy `protobuf:"bytes,14,opt,name=policy,proto3" json:"policy,omitempty"`
 	// How many metric series the stream may have; 0 is 10000.
 	MaxSeries int32 `protobuf:"varint,15,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
+	// There is no stream: the runner is a resource host, whose caches and rate
+	// limits are used by the runners of streams.
+	Host bool `protobuf:"varint,17,opt,name=host,proto3" json:"host,omitempty"`
 	// Files that define components in terms of others.
 	Templates     []*Template `protobuf:"bytes,16,rep,name=templates,proto3" json:"templates,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -366,6 +369,13 @@ func (x *PrepareRequest) GetMaxSeries() int32 {
 		return x.MaxSeries
 	}
 	return 0
+}
+
+func (x *PrepareRequest) GetHost() bool {
+	if x != nil {
+		return x.Host
+	}
+	return false
 }
 
 func (x *PrepareRequest) GetTemplates() []*Template {
@@ -550,7 +560,13 @@ type Resource struct {
 	// Lint and build this one: it is new.
 	Check bool `protobuf:"varint,4,opt,name=check,proto3" json:"check,omitempty"`
 	// The config as it was posted, for the linter.
-	Posted        []byte `protobuf:"bytes,5,opt,name=posted,proto3" json:"posted,omitempty"`
+	Posted []byte `protobuf:"bytes,5,opt,name=posted,proto3" json:"posted,omitempty"`
+	// The runner is not to have an instance of its own but to use the resource
+	// host's. The config says the component's name and nothing more.
+	Shared bool `protobuf:"varint,6,opt,name=shared,proto3" json:"shared,omitempty"`
+	// Which change of the resources made this one; of interest to a resource
+	// host.
+	Generation    uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -618,6 +634,20 @@ func (x *Resource) GetPosted() []byte {
 		return x.Posted
 	}
 	return nil
+}
+
+func (x *Resource) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+func (x *Resource) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 type PrepareResponse struct {
@@ -1858,6 +1888,7 @@ type EventsResponse struct {
 	//
 	//	*EventsResponse_Attached
 	//	*EventsResponse_Finished
+	//	*EventsResponse_Wanting
 	Event         isEventsResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1918,6 +1949,15 @@ func (x *EventsResponse) GetFinished() *Finished {
 	return nil
 }
 
+func (x *EventsResponse) GetWanting() *Wanting {
+	if x != nil {
+		if x, ok := x.Event.(*EventsResponse_Wanting); ok {
+			return x.Wanting
+		}
+	}
+	return nil
+}
+
 type isEventsResponse_Event interface {
 	isEventsResponse_Event()
 }
@@ -1930,9 +1970,15 @@ type EventsResponse_Finished struct {
 	Finished *Finished `protobuf:"bytes,2,opt,name=finished,proto3,oneof"`
 }
 
+type EventsResponse_Wanting struct {
+	Wanting *Wanting `protobuf:"bytes,3,opt,name=wanting,proto3,oneof"`
+}
+
 func (*EventsResponse_Attached) isEventsResponse_Event() {}
 
 func (*EventsResponse_Finished) isEventsResponse_Event() {}
+
+func (*EventsResponse_Wanting) isEventsResponse_Event() {}
 
 // Attached is sent at once, so that the caller knows it is heard.
 type Attached struct {
@@ -1971,6 +2017,44 @@ func (*Attached) Descriptor() ([]byte, []int) {
 	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{28}
 }
 
+// Wanting is sent when the stream needs a connection to the resource host and
+// has none, once for each that is missing.
+type Wanting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wanting) Reset() {
+	*x = Wanting{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wanting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wanting) ProtoMessage() {}
+
+func (x *Wanting) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wanting.ProtoReflect.Descriptor instead.
+func (*Wanting) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
+}
+
 // Finished is sent when the stream ended by itself.
 type Finished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1983,7 +2067,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2079,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[29]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2092,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{29}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Finished) GetError() string {
@@ -2033,7 +2117,7 @@ type IdentifyRequest struct {
 
 func (x *IdentifyRequest) Reset() {
 	*x = IdentifyRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2129,7 @@ func (x *IdentifyRequest) String() string {
 func (*IdentifyRequest) ProtoMessage() {}
 
 func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[30]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2142,7 @@ func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{30}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
 }
 
 type IdentifyResponse struct {
@@ -2072,14 +2156,16 @@ type IdentifyResponse struct {
 	// The process's id as the runner sees it: 1 in a pid namespace of its own.
 	Pid int64 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
 	// The runner knows Rehearse and Assume, so that it can be started ahead.
-	CanAssume     bool `protobuf:"varint,6,opt,name=can_assume,json=canAssume,proto3" json:"can_assume,omitempty"`
+	CanAssume bool `protobuf:"varint,6,opt,name=can_assume,json=canAssume,proto3" json:"can_assume,omitempty"`
+	// The stream has used the resource host.
+	Shares        bool `protobuf:"varint,7,opt,name=shares,proto3" json:"shares,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
 	*x = IdentifyResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2177,7 @@ func (x *IdentifyResponse) String() string {
 func (*IdentifyResponse) ProtoMessage() {}
 
 func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[31]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2190,7 @@ func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{31}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *IdentifyResponse) GetStreamId() string {
@@ -2149,6 +2235,13 @@ func (x *IdentifyResponse) GetCanAssume() bool {
 	return false
 }
 
+func (x *IdentifyResponse) GetShares() bool {
+	if x != nil {
+		return x.Shares
+	}
+	return false
+}
+
 type SetLogLevelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// debug, info, warn or error.
@@ -2159,7 +2252,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2264,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[32]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2277,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{32}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2202,7 +2295,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2307,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[33]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2320,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{33}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
 }
 
 type SetLimitsRequest struct {
@@ -2242,7 +2335,7 @@ type SetLimitsRequest struct {
 
 func (x *SetLimitsRequest) Reset() {
 	*x = SetLimitsRequest{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2347,7 @@ func (x *SetLimitsRequest) String() string {
 func (*SetLimitsRequest) ProtoMessage() {}
 
 func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[34]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2360,7 @@ func (x *SetLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsRequest.ProtoReflect.Descriptor instead.
 func (*SetLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{34}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetLimitsRequest) GetMemoryBytes() int64 {
@@ -2292,7 +2385,7 @@ type SetLimitsResponse struct {
 
 func (x *SetLimitsResponse) Reset() {
 	*x = SetLimitsResponse{}
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2397,7 @@ func (x *SetLimitsResponse) String() string {
 func (*SetLimitsResponse) ProtoMessage() {}
 
 func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_runner_v1_runner_proto_msgTypes[35]
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,14 +2410,156 @@ func (x *SetLimitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimitsResponse.ProtoReflect.Descriptor instead.
 func (*SetLimitsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{35}
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{36}
+}
+
+type ShareRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resources     []*Resource            `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareRequest) Reset() {
+	*x = ShareRequest{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareRequest) ProtoMessage() {}
+
+func (x *ShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
+func (*ShareRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ShareRequest) GetResources() []*Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+type ShareResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that cannot be built, and why: of these the host keeps what it has.
+	Refusals      []*Refusal `protobuf:"bytes,1,rep,name=refusals,proto3" json:"refusals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareResponse) Reset() {
+	*x = ShareResponse{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareResponse) ProtoMessage() {}
+
+func (x *ShareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
+func (*ShareResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ShareResponse) GetRefusals() []*Refusal {
+	if x != nil {
+		return x.Refusals
+	}
+	return nil
+}
+
+type Refusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The resource's.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_runner_v1_runner_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_penstock_runner_v1_runner_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Refusal) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Refusal) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 var File_penstock_runner_v1_runner_proto protoreflect.FileDescriptor
 
 const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x05\n" +
+	"\x1fpenstock/runner/v1/runner.proto\x12\x12penstock.runner.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x06\n" +
 	"\x0ePrepareRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12:\n" +
@@ -2343,7 +2578,8 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\rlog_megabytes\x18\r \x01(\x05R\flogMegabytes\x12;\n" +
 	"\x06policy\x18\x0e \x01(\v2#.penstock.runner.v1.ComponentPolicyR\x06policy\x12\x1d\n" +
 	"\n" +
-	"max_series\x18\x0f \x01(\x05R\tmaxSeries\x12:\n" +
+	"max_series\x18\x0f \x01(\x05R\tmaxSeries\x12\x12\n" +
+	"\x04host\x18\x11 \x01(\bR\x04host\x12:\n" +
 	"\ttemplates\x18\x10 \x03(\v2\x1c.penstock.runner.v1.TemplateR\ttemplates\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2359,13 +2595,17 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1f.penstock.runner.v1.ClassPolicyR\x05value:\x028\x01\"7\n" +
 	"\vClassPolicy\x12\x14\n" +
 	"\x05allow\x18\x01 \x03(\tR\x05allow\x12\x12\n" +
-	"\x04deny\x18\x02 \x03(\tR\x04deny\"t\n" +
+	"\x04deny\x18\x02 \x03(\tR\x04deny\"\xac\x01\n" +
 	"\bResource\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
 	"\x06config\x18\x03 \x01(\fR\x06config\x12\x14\n" +
 	"\x05check\x18\x04 \x01(\bR\x05check\x12\x16\n" +
-	"\x06posted\x18\x05 \x01(\fR\x06posted\"\xd2\x01\n" +
+	"\x06posted\x18\x05 \x01(\fR\x06posted\x12\x16\n" +
+	"\x06shared\x18\x06 \x01(\bR\x06shared\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x04R\n" +
+	"generation\"\xd2\x01\n" +
 	"\x0fPrepareResponse\x12;\n" +
 	"\trejection\x18\x01 \x01(\v2\x1d.penstock.runner.v1.RejectionR\trejection\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12\x1f\n" +
@@ -2459,17 +2699,19 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x03p99\x18\x03 \x01(\x01R\x03p99\x12\x14\n" +
 	"\x05count\x18\x04 \x01(\x04R\x05count\x12\x10\n" +
 	"\x03sum\x18\x05 \x01(\x01R\x03sum\"\x0f\n" +
-	"\rEventsRequest\"\x91\x01\n" +
+	"\rEventsRequest\"\xca\x01\n" +
 	"\x0eEventsResponse\x12:\n" +
 	"\battached\x18\x01 \x01(\v2\x1c.penstock.runner.v1.AttachedH\x00R\battached\x12:\n" +
-	"\bfinished\x18\x02 \x01(\v2\x1c.penstock.runner.v1.FinishedH\x00R\bfinishedB\a\n" +
+	"\bfinished\x18\x02 \x01(\v2\x1c.penstock.runner.v1.FinishedH\x00R\bfinished\x127\n" +
+	"\awanting\x18\x03 \x01(\v2\x1b.penstock.runner.v1.WantingH\x00R\awantingB\a\n" +
 	"\x05event\"\n" +
 	"\n" +
-	"\bAttached\"V\n" +
+	"\bAttached\"\t\n" +
+	"\aWanting\"V\n" +
 	"\bFinished\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x124\n" +
 	"\ametrics\x18\x02 \x03(\v2\x1a.penstock.runner.v1.MetricR\ametrics\"\x11\n" +
-	"\x0fIdentifyRequest\"\xd4\x02\n" +
+	"\x0fIdentifyRequest\"\xec\x02\n" +
 	"\x10IdentifyResponse\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x18\n" +
@@ -2477,7 +2719,8 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x05phase\x18\x04 \x01(\x0e2*.penstock.runner.v1.IdentifyResponse.PhaseR\x05phase\x12\x10\n" +
 	"\x03pid\x18\x05 \x01(\x03R\x03pid\x12\x1d\n" +
 	"\n" +
-	"can_assume\x18\x06 \x01(\bR\tcanAssume\"z\n" +
+	"can_assume\x18\x06 \x01(\bR\tcanAssume\x12\x16\n" +
+	"\x06shares\x18\a \x01(\bR\x06shares\"z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPHASE_FRESH\x10\x01\x12\x12\n" +
@@ -2491,7 +2734,14 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x10SetLimitsRequest\x12!\n" +
 	"\fmemory_bytes\x18\x01 \x01(\x03R\vmemoryBytes\x12\x12\n" +
 	"\x04cpus\x18\x02 \x01(\x05R\x04cpus\"\x13\n" +
-	"\x11SetLimitsResponse2\x9e\a\n" +
+	"\x11SetLimitsResponse\"J\n" +
+	"\fShareRequest\x12:\n" +
+	"\tresources\x18\x01 \x03(\v2\x1c.penstock.runner.v1.ResourceR\tresources\"H\n" +
+	"\rShareResponse\x127\n" +
+	"\brefusals\x18\x01 \x03(\v2\x1b.penstock.runner.v1.RefusalR\brefusals\"3\n" +
+	"\aRefusal\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage2\xec\a\n" +
 	"\rRunnerService\x12R\n" +
 	"\aPrepare\x12\".penstock.runner.v1.PrepareRequest\x1a#.penstock.runner.v1.PrepareResponse\x12U\n" +
 	"\bRehearse\x12#.penstock.runner.v1.RehearseRequest\x1a$.penstock.runner.v1.RehearseResponse\x12O\n" +
@@ -2503,7 +2753,8 @@ const file_penstock_runner_v1_runner_proto_rawDesc = "" +
 	"\x06Events\x12!.penstock.runner.v1.EventsRequest\x1a\".penstock.runner.v1.EventsResponse0\x01\x12U\n" +
 	"\bIdentify\x12#.penstock.runner.v1.IdentifyRequest\x1a$.penstock.runner.v1.IdentifyResponse\x12^\n" +
 	"\vSetLogLevel\x12&.penstock.runner.v1.SetLogLevelRequest\x1a'.penstock.runner.v1.SetLogLevelResponse\x12X\n" +
-	"\tSetLimits\x12$.penstock.runner.v1.SetLimitsRequest\x1a%.penstock.runner.v1.SetLimitsResponseB\x17Z\x15penstock/rpc/runnerpbb\x06proto3"
+	"\tSetLimits\x12$.penstock.runner.v1.SetLimitsRequest\x1a%.penstock.runner.v1.SetLimitsResponse\x12L\n" +
+	"\x05Share\x12 .penstock.runner.v1.ShareRequest\x1a!.penstock.runner.v1.ShareResponseB\x17Z\x15penstock/rpc/runnerpbb\x06proto3"
 
 var (
 	file_penstock_runner_v1_runner_proto_rawDescOnce sync.Once
@@ -2518,7 +2769,7 @@ func file_penstock_runner_v1_runner_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_runner_v1_runner_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_penstock_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(Rejection_Kind)(0),           // 0: penstock.runner.v1.Rejection.Kind
 	(Metric_Kind)(0),              // 1: penstock.runner.v1.Metric.Kind
@@ -2552,75 +2803,84 @@ var file_penstock_runner_v1_runner_proto_goTypes = []any{
 	(*EventsRequest)(nil),         // 29: penstock.runner.v1.EventsRequest
 	(*EventsResponse)(nil),        // 30: penstock.runner.v1.EventsResponse
 	(*Attached)(nil),              // 31: penstock.runner.v1.Attached
-	(*Finished)(nil),              // 32: penstock.runner.v1.Finished
-	(*IdentifyRequest)(nil),       // 33: penstock.runner.v1.IdentifyRequest
-	(*IdentifyResponse)(nil),      // 34: penstock.runner.v1.IdentifyResponse
-	(*SetLogLevelRequest)(nil),    // 35: penstock.runner.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),   // 36: penstock.runner.v1.SetLogLevelResponse
-	(*SetLimitsRequest)(nil),      // 37: penstock.runner.v1.SetLimitsRequest
-	(*SetLimitsResponse)(nil),     // 38: penstock.runner.v1.SetLimitsResponse
-	nil,                           // 39: penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	nil,                           // 40: penstock.runner.v1.ComponentPolicy.ClassesEntry
-	nil,                           // 41: penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	nil,                           // 42: penstock.runner.v1.Metric.LabelsEntry
-	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*Wanting)(nil),               // 32: penstock.runner.v1.Wanting
+	(*Finished)(nil),              // 33: penstock.runner.v1.Finished
+	(*IdentifyRequest)(nil),       // 34: penstock.runner.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),      // 35: penstock.runner.v1.IdentifyResponse
+	(*SetLogLevelRequest)(nil),    // 36: penstock.runner.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),   // 37: penstock.runner.v1.SetLogLevelResponse
+	(*SetLimitsRequest)(nil),      // 38: penstock.runner.v1.SetLimitsRequest
+	(*SetLimitsResponse)(nil),     // 39: penstock.runner.v1.SetLimitsResponse
+	(*ShareRequest)(nil),          // 40: penstock.runner.v1.ShareRequest
+	(*ShareResponse)(nil),         // 41: penstock.runner.v1.ShareResponse
+	(*Refusal)(nil),               // 42: penstock.runner.v1.Refusal
+	nil,                           // 43: penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	nil,                           // 44: penstock.runner.v1.ComponentPolicy.ClassesEntry
+	nil,                           // 45: penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	nil,                           // 46: penstock.runner.v1.Metric.LabelsEntry
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_penstock_runner_v1_runner_proto_depIdxs = []int32{
 	7,  // 0: penstock.runner.v1.PrepareRequest.resources:type_name -> penstock.runner.v1.Resource
-	39, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
-	43, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
+	43, // 1: penstock.runner.v1.PrepareRequest.environment:type_name -> penstock.runner.v1.PrepareRequest.EnvironmentEntry
+	47, // 2: penstock.runner.v1.PrepareRequest.orphan_timeout:type_name -> google.protobuf.Duration
 	5,  // 3: penstock.runner.v1.PrepareRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
 	4,  // 4: penstock.runner.v1.PrepareRequest.templates:type_name -> penstock.runner.v1.Template
-	40, // 5: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
+	44, // 5: penstock.runner.v1.ComponentPolicy.classes:type_name -> penstock.runner.v1.ComponentPolicy.ClassesEntry
 	9,  // 6: penstock.runner.v1.PrepareResponse.rejection:type_name -> penstock.runner.v1.Rejection
 	0,  // 7: penstock.runner.v1.Rejection.kind:type_name -> penstock.runner.v1.Rejection.Kind
 	10, // 8: penstock.runner.v1.Rejection.lints:type_name -> penstock.runner.v1.Lint
 	5,  // 9: penstock.runner.v1.RehearseRequest.policy:type_name -> penstock.runner.v1.ComponentPolicy
 	14, // 10: penstock.runner.v1.AssumeRequest.user:type_name -> penstock.runner.v1.User
-	41, // 11: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
-	43, // 12: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
+	45, // 11: penstock.runner.v1.AssumeRequest.environment:type_name -> penstock.runner.v1.AssumeRequest.EnvironmentEntry
+	47, // 12: penstock.runner.v1.StopRequest.grace:type_name -> google.protobuf.Duration
 	24, // 13: penstock.runner.v1.ReadyResponse.connections:type_name -> penstock.runner.v1.Connection
 	23, // 14: penstock.runner.v1.ReadyResponse.last_error:type_name -> penstock.runner.v1.LoggedError
 	22, // 15: penstock.runner.v1.ReadyResponse.own_listener:type_name -> penstock.runner.v1.OwnListener
-	43, // 16: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
-	44, // 17: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
+	47, // 16: penstock.runner.v1.OwnListener.quiet:type_name -> google.protobuf.Duration
+	48, // 17: penstock.runner.v1.LoggedError.at:type_name -> google.protobuf.Timestamp
 	27, // 18: penstock.runner.v1.StatsResponse.metrics:type_name -> penstock.runner.v1.Metric
-	42, // 19: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
+	46, // 19: penstock.runner.v1.Metric.labels:type_name -> penstock.runner.v1.Metric.LabelsEntry
 	28, // 20: penstock.runner.v1.Metric.timing:type_name -> penstock.runner.v1.Timing
 	1,  // 21: penstock.runner.v1.Metric.kind:type_name -> penstock.runner.v1.Metric.Kind
 	31, // 22: penstock.runner.v1.EventsResponse.attached:type_name -> penstock.runner.v1.Attached
-	32, // 23: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
-	27, // 24: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
-	2,  // 25: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
-	6,  // 26: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
-	3,  // 27: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
-	11, // 28: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
-	13, // 29: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
-	16, // 30: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
-	18, // 31: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
-	20, // 32: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
-	25, // 33: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
-	29, // 34: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
-	33, // 35: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
-	35, // 36: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
-	37, // 37: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
-	8,  // 38: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
-	12, // 39: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
-	15, // 40: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
-	17, // 41: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
-	19, // 42: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
-	21, // 43: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
-	26, // 44: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
-	30, // 45: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
-	34, // 46: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
-	36, // 47: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
-	38, // 48: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
-	38, // [38:49] is the sub-list for method output_type
-	27, // [27:38] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	33, // 23: penstock.runner.v1.EventsResponse.finished:type_name -> penstock.runner.v1.Finished
+	32, // 24: penstock.runner.v1.EventsResponse.wanting:type_name -> penstock.runner.v1.Wanting
+	27, // 25: penstock.runner.v1.Finished.metrics:type_name -> penstock.runner.v1.Metric
+	2,  // 26: penstock.runner.v1.IdentifyResponse.phase:type_name -> penstock.runner.v1.IdentifyResponse.Phase
+	7,  // 27: penstock.runner.v1.ShareRequest.resources:type_name -> penstock.runner.v1.Resource
+	42, // 28: penstock.runner.v1.ShareResponse.refusals:type_name -> penstock.runner.v1.Refusal
+	6,  // 29: penstock.runner.v1.ComponentPolicy.ClassesEntry.value:type_name -> penstock.runner.v1.ClassPolicy
+	3,  // 30: penstock.runner.v1.RunnerService.Prepare:input_type -> penstock.runner.v1.PrepareRequest
+	11, // 31: penstock.runner.v1.RunnerService.Rehearse:input_type -> penstock.runner.v1.RehearseRequest
+	13, // 32: penstock.runner.v1.RunnerService.Assume:input_type -> penstock.runner.v1.AssumeRequest
+	16, // 33: penstock.runner.v1.RunnerService.Run:input_type -> penstock.runner.v1.RunRequest
+	18, // 34: penstock.runner.v1.RunnerService.Stop:input_type -> penstock.runner.v1.StopRequest
+	20, // 35: penstock.runner.v1.RunnerService.Ready:input_type -> penstock.runner.v1.ReadyRequest
+	25, // 36: penstock.runner.v1.RunnerService.Stats:input_type -> penstock.runner.v1.StatsRequest
+	29, // 37: penstock.runner.v1.RunnerService.Events:input_type -> penstock.runner.v1.EventsRequest
+	34, // 38: penstock.runner.v1.RunnerService.Identify:input_type -> penstock.runner.v1.IdentifyRequest
+	36, // 39: penstock.runner.v1.RunnerService.SetLogLevel:input_type -> penstock.runner.v1.SetLogLevelRequest
+	38, // 40: penstock.runner.v1.RunnerService.SetLimits:input_type -> penstock.runner.v1.SetLimitsRequest
+	40, // 41: penstock.runner.v1.RunnerService.Share:input_type -> penstock.runner.v1.ShareRequest
+	8,  // 42: penstock.runner.v1.RunnerService.Prepare:output_type -> penstock.runner.v1.PrepareResponse
+	12, // 43: penstock.runner.v1.RunnerService.Rehearse:output_type -> penstock.runner.v1.RehearseResponse
+	15, // 44: penstock.runner.v1.RunnerService.Assume:output_type -> penstock.runner.v1.AssumeResponse
+	17, // 45: penstock.runner.v1.RunnerService.Run:output_type -> penstock.runner.v1.RunResponse
+	19, // 46: penstock.runner.v1.RunnerService.Stop:output_type -> penstock.runner.v1.StopResponse
+	21, // 47: penstock.runner.v1.RunnerService.Ready:output_type -> penstock.runner.v1.ReadyResponse
+	26, // 48: penstock.runner.v1.RunnerService.Stats:output_type -> penstock.runner.v1.StatsResponse
+	30, // 49: penstock.runner.v1.RunnerService.Events:output_type -> penstock.runner.v1.EventsResponse
+	35, // 50: penstock.runner.v1.RunnerService.Identify:output_type -> penstock.runner.v1.IdentifyResponse
+	37, // 51: penstock.runner.v1.RunnerService.SetLogLevel:output_type -> penstock.runner.v1.SetLogLevelResponse
+	39, // 52: penstock.runner.v1.RunnerService.SetLimits:output_type -> penstock.runner.v1.SetLimitsResponse
+	41, // 53: penstock.runner.v1.RunnerService.Share:output_type -> penstock.runner.v1.ShareResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_penstock_runner_v1_runner_proto_init() }
@@ -2635,6 +2895,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 	file_penstock_runner_v1_runner_proto_msgTypes[27].OneofWrappers = []any{
 		(*EventsResponse_Attached)(nil),
 		(*EventsResponse_Finished)(nil),
+		(*EventsResponse_Wanting)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2642,7 +2903,7 @@ func file_penstock_runner_v1_runner_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_runner_v1_runner_proto_rawDesc), len(file_penstock_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   40,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

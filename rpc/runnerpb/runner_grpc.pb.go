@@ -34,6 +34,7 @@ const (
 	RunnerService_Identify_FullMethodName    = "/penstock.runner.v1.RunnerService/Identify"
 	RunnerService_SetLogLevel_FullMethodName = "/penstock.runner.v1.RunnerService/SetLogLevel"
 	RunnerService_SetLimits_FullMethodName   = "/penstock.runner.v1.RunnerService/SetLimits"
+	RunnerService_Share_FullMethodName       = "/penstock.runner.v1.RunnerService/Share"
 )
 
 // RunnerServiceClient is the client API for RunnerService service.
@@ -65,6 +66,9 @@ type RunnerServiceClient interface {
 	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 	// SetLimits tells the Go runtime how much it may use from now on.
 	SetLimits(ctx context.Context, in *SetLimitsRequest, opts ...grpc.CallOption) (*SetLimitsResponse, error)
+	// Share has a resource host have these resources from now on, and no others.
+	// Those that have not changed are not touched.
+	Share(ctx context.Context, in *ShareRequest, opts ...grpc.CallOption) (*ShareResponse, error)
 }
 
 type runnerServiceClient struct {
@@ -194,6 +198,16 @@ func (c *runnerServiceClient) SetLimits(ctx context.Context, in *SetLimitsReques
 	return out, nil
 }
 
+func (c *runnerServiceClient) Share(ctx context.Context, in *ShareRequest, opts ...grpc.CallOption) (*ShareResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShareResponse)
+	err := c.cc.Invoke(ctx, RunnerService_Share_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RunnerServiceServer is the server API for RunnerService service.
 // All implementations must embed UnimplementedRunnerServiceServer
 // for forward compatibility.
@@ -223,6 +237,9 @@ type RunnerServiceServer interface {
 	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	// SetLimits tells the Go runtime how much it may use from now on.
 	SetLimits(context.Context, *SetLimitsRequest) (*SetLimitsResponse, error)
+	// Share has a resource host have these resources from now on, and no others.
+	// Those that have not changed are not touched.
+	Share(context.Context, *ShareRequest) (*ShareResponse, error)
 	mustEmbedUnimplementedRunnerServiceServer()
 }
 
@@ -265,6 +282,9 @@ func (UnimplementedRunnerServiceServer) SetLogLevel(context.Context, *SetLogLeve
 }
 func (UnimplementedRunnerServiceServer) SetLimits(context.Context, *SetLimitsRequest) (*SetLimitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetLimits not implemented")
+}
+func (UnimplementedRunnerServiceServer) Share(context.Context, *ShareRequest) (*ShareResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Share not implemented")
 }
 func (UnimplementedRunnerServiceServer) mustEmbedUnimplementedRunnerServiceServer() {}
 func (UnimplementedRunnerServiceServer) testEmbeddedByValue()                       {}
@@ -478,6 +498,24 @@ func _RunnerService_SetLimits_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunnerService_Share_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShareRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunnerServiceServer).Share(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunnerService_Share_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunnerServiceServer).Share(ctx, req.(*ShareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RunnerService_ServiceDesc is the grpc.ServiceDesc for RunnerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -524,6 +562,10 @@ var RunnerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetLimits",
 			Handler:    _RunnerService_SetLimits_Handler,
+		},
+		{
+			MethodName: "Share",
+			Handler:    _RunnerService_Share_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -16,6 +16,7 @@ import (
 	"github.com/redpanda-data/benthos/v4/public/service"
 
 	"penstock/rpc"
+	"penstock/runner/share"
 )
 
 // errStopped ends the build of a stream that is stopped before it ran.
@@ -27,11 +28,14 @@ const gracefulShare = 75
 
 // Stream is one prepared stream. It runs at most once.
 type Stream struct {
-	stream    *service.Stream
+	stream *service.Stream
+	// host is set in place of stream in a resource host.
+	host      *host
 	endpoints *endpoints
 	metrics   *collector
 
 	runOnce sync.Once
+	endOnce sync.Once
 	started chan struct{}
 	done    chan struct{}
 	err     error
@@ -42,9 +46,13 @@ type Stream struct {
 // *rpc.Rejection. Prepare takes as long as the engine does, which for a hostile
 // config is for ever: the caller bounds it by ending the process.
 //
+// A resource host is returned as a stream that has no messages: what it cannot
+// build is no rejection, since all else can be used. link is the way of any other
+// stream to the host.
+//
 // It sets the environment of the whole process, and takes what the policy
 // denies out of the whole process's engine.
-func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
+func Prepare(req rpc.PrepareRequest, logger *slog.Logger, link *share.Link) (*Stream, error) {
 	for name, value := range req.Environment {
 		if err := os.Setenv(name, value); err != nil {
 			return nil, fmt.Errorf("setting environment variable %q: %w", name, err)
@@ -58,8 +66,10 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 	if err := registerTemplates(linting, policy, req.Templates); err != nil {
 		return nil, &rpc.Rejection{Kind: rpc.RejectBuild, Message: err.Error()}
 	}
-	if rejection := lint(linting, req); rejection != nil {
-		return nil, rejection
+	if !req.Host {
+		if rejection := lint(linting, req); rejection != nil {
+			return nil, rejection
+		}
 	}
 	env := service.GlobalEnvironment()
 	kept, left := withoutDenied(linting, req)
@@ -73,6 +83,12 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 		done:      make(chan struct{}),
 	}
 	if err := registerExporter(env, s.metrics); err != nil {
+		return nil, err
+	}
+	if req.Host {
+		return s, s.beHost(env, req, logger)
+	}
+	if err := errors.Join(registerStandIns(env, link, sharedLabels(req.Resources)), registerInproc(env, req.Policy, link)); err != nil {
 		return nil, err
 	}
 	if req.ResourcesOnly {
@@ -101,6 +117,41 @@ func Prepare(req rpc.PrepareRequest, logger *slog.Logger) (*Stream, error) {
 	}
 	return s, nil
 }
+
+// beHost makes the stream a resource host.
+func (s *Stream) beHost(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logger) error {
+	s.host = newHost(env, req, logger)
+	// In a host nobody but its own resources builds one.
+	all := func(string) bool { return true }
+	if err := registerStandIns(env, inside{s.host}, all); err != nil {
+		return err
+	}
+	_ = s.host.share(req.Resources)
+	go s.host.mend()
+	return nil
+}
+
+// Share makes these the resources of a resource host; rpc.ErrNotPrepared when
+// it is none.
+func (s *Stream) Share(resources []rpc.Resource) ([]rpc.Refusal, error) {
+	if s.host == nil {
+		return nil, rpc.ErrNotPrepared
+	}
+	return s.host.share(resources), nil
+}
+
+// Serve answers a stream's runner as a resource host until the connection ends,
+// and closes it; rpc.ErrNotPrepared when it is none.
+func (s *Stream) Serve(conn net.Conn) error {
+	if s.host == nil {
+		return rpc.ErrNotPrepared
+	}
+	s.host.serve(conn)
+	return nil
+}
+
+// Hosts says that the stream is a resource host.
+func (s *Stream) Hosts() bool { return s.host != nil }
 
 // variable is what ${NAME} stands for in a config: what came with it, and
 // nothing of what the process has besides.
@@ -131,8 +182,15 @@ func (s *Stream) Stop(ctx context.Context) error {
 		return nil
 	case <-s.started:
 	default:
+		if s.host != nil {
+			break
+		}
 		// Nothing ran, so nothing can be lost; the process ends next.
 		return errStopped
+	}
+	if s.host != nil {
+		defer s.endOnce.Do(func() { close(s.done) })
+		return s.host.shut(ctx)
 	}
 	// The engine reports a stop as good once it was forced, too. It is given
 	// no deadline of its own, but ended when it is time to force: then it
@@ -168,6 +226,11 @@ func (s *Stream) Handler() http.Handler { return s.endpoints }
 
 // Ready reports the connections of the stream at this moment.
 func (s *Stream) Ready() (rpc.Readiness, error) {
+	if s.host != nil {
+		readiness := s.host.readiness()
+		readiness.Warnings = s.metrics.warnings()
+		return readiness, nil
+	}
 	readiness, err := s.endpoints.readiness()
 	readiness.Warnings = s.metrics.warnings()
 	return readiness, err

@@ -22,6 +22,7 @@ import (
 	_ "github.com/redpanda-data/benthos/v4/public/components/pure"
 
 	"penstock/rpc"
+	"penstock/runner/share"
 )
 
 // patience bounds every wait of these tests.
@@ -33,7 +34,7 @@ func prepare(t *testing.T, config string, change ...func(*rpc.PrepareRequest)) (
 	for _, c := range change {
 		c(&req)
 	}
-	s, err := Prepare(req, slog.New(slog.DiscardHandler))
+	s, err := Prepare(req, slog.New(slog.DiscardHandler), share.NewLink())
 	if s != nil {
 		t.Cleanup(func() {
 			s.Run()

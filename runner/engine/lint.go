@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
 
 	"penstock/rpc"
 )
@@ -114,6 +117,14 @@ type leftOut struct{ id, why string }
 func withoutDenied(env *service.Environment, req rpc.PrepareRequest) (kept []rpc.Resource, left []leftOut) {
 	l := newLinter(env, req)
 	for _, res := range req.Resources {
+		if res.Shared {
+			if err := deniedOutline(req.Policy, res); err != nil {
+				left = append(left, leftOut{res.ID, fmt.Sprintf("the %s resource %q is left out: %s", res.Type, res.ID, err)})
+			} else {
+				kept = append(kept, res)
+			}
+			continue
+		}
 		denials := l.denials(res.Config, res.ID, l.resource(res.Type))
 		if res.Check || len(denials) == 0 {
 			kept = append(kept, res)
@@ -124,6 +135,29 @@ func withoutDenied(env *service.Environment, req rpc.PrepareRequest) (kept []rpc
 		})
 	}
 	return kept, left
+}
+
+// deniedOutline is the denial of a shared resource's component. Its runner need
+// not know that one.
+func deniedOutline(policy rpc.ComponentPolicy, res rpc.Resource) error {
+	var outline map[string]any
+	if err := yaml.Unmarshal(res.Config, &outline); err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(outline))
+	if typ, ok := outline["type"].(string); ok {
+		names = append(names, typ)
+	}
+	class := rpc.ClassCaches
+	if res.Type == "rate_limit" {
+		class = rpc.ClassRateLimits
+	}
+	for _, name := range names {
+		if !slices.Contains(beside, name) && denied(policy, class, name) {
+			return denial{class, name}
+		}
+	}
+	return nil
 }
 
 // add appends a denial. What an alias repeats is found again at the same place.

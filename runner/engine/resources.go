@@ -15,6 +15,15 @@ import (
 // prepareResources builds the resources to check where there is no stream.
 // Nothing runs; what they hold is released by the end of the process.
 func prepareResources(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logger) error {
+	resources, _, err := buildResources(env, req, logger)
+	if err != nil {
+		return err
+	}
+	return checkResources(resources, req.Resources)
+}
+
+// buildResources makes the resources of a request, of which none runs yet.
+func buildResources(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logger) (*service.Resources, func(context.Context) error, error) {
 	b := env.NewResourceBuilder()
 	b.DisableLinting()
 	b.SetLogger(logger)
@@ -30,26 +39,28 @@ func prepareResources(env *service.Environment, req rpc.PrepareRequest, logger *
 	for _, res := range req.Resources {
 		addYAML, ok := add[res.Type]
 		if !ok {
-			return fmt.Errorf("resource %q has the unknown type %q", res.ID, res.Type)
+			return nil, nil, fmt.Errorf("resource %q has the unknown type %q", res.ID, res.Type)
+		}
+		if res.Shared {
+			res = standIn(res)
 		}
 		if err := addYAML(string(res.Config)); err != nil {
-			return fmt.Errorf("%s resource %q: %w", res.Type, res.ID, err)
+			return nil, nil, fmt.Errorf("%s resource %q: %w", res.Type, res.ID, err)
 		}
 	}
 	if err := b.SetMetricsYAML(exporterName + ": {}"); err != nil {
-		return err
+		return nil, nil, err
 	}
-	resources, _, err := b.BuildSuspended()
-	if err != nil {
-		return err
-	}
-	return checkResources(resources, req.Resources)
+	return b.BuildSuspended()
 }
 
 // resourceYAML wraps one resource into a document of resources. Indenting
 // keeps any YAML or JSON what it is, but for the text of literal blocks whose
 // indentation is relative anyway.
 func resourceYAML(res rpc.Resource) string {
+	if res.Shared {
+		res = standIn(res)
+	}
 	body := strings.ReplaceAll(strings.TrimRight(string(res.Config), "\n"), "\n", "\n    ")
 	return res.Type + "_resources:\n  -\n    " + body + "\n"
 }

@@ -1,9 +1,7 @@
 package catalogue
 
 import (
-	"maps"
 	"regexp"
-	"slices"
 
 	"gopkg.in/yaml.v3"
 
@@ -34,20 +32,28 @@ var word = regexp.MustCompile(`[a-z][a-z0-9_]*`)
 
 // madeBy are the components that a template's mapping may make, at a place. It is
 // known only when it runs, so that every word counts which is the name of a
-// component that the core runner does not have.
+// component that the core runner does not have. Other templates count with what
+// they make themselves.
 func (c *Catalogue) madeBy(mapping, place string) (out []Ref) {
-	words := map[string]bool{}
-	for _, w := range word.FindAllString(mapping, -1) {
-		words[w] = true
-	}
 	core := c.find(Core)
-	for _, name := range slices.Sorted(maps.Keys(words)) {
-		for _, class := range rpc.ComponentTypes() {
-			of := key{class, name}
-			if _, templated := c.templates[of]; !templated && !core.carries[of] && c.knows(of) {
-				out = append(out, Ref{class, name, place})
+	words := map[string]bool{}
+	var read func(mapping string)
+	read = func(mapping string) {
+		for _, w := range word.FindAllString(mapping, -1) {
+			if words[w] {
+				continue
+			}
+			words[w] = true
+			for _, class := range rpc.ComponentTypes() {
+				of := key{class, w}
+				if inner, templated := c.templates[of]; templated {
+					read(inner)
+				} else if !core.carries[of] && c.knows(of) {
+					out = append(out, Ref{class, w, place})
+				}
 			}
 		}
 	}
+	read(mapping)
 	return out
 }

@@ -18,6 +18,7 @@ func TestTemplates(t *testing.T) {
 	c := bare.WithTemplates([]rpc.Template{
 		{Text: []byte("name: tidy\ntype: processor\nmapping: root.mapping = this.a")},
 		{Text: []byte("name: orders\ntype: input\nmapping: |\n  root.queue.topic = this.topic\n  root.processors = [{\"tidy\": {}}]")},
+		{Text: []byte("name: outer\ntype: input\nmapping: 'root.orders = this.without(\"outer\")'")},
 		// In the place of one that the index knows, and of one that a runner has.
 		{Text: []byte("name: redis_streams\ntype: input\nmapping: root.generate = this")},
 		{Text: []byte("name: fetch\ntype: processor\nmapping: 'root = {\"try\": [{\"cache\": {}}]}'")},
@@ -29,6 +30,7 @@ func TestTemplates(t *testing.T) {
 		"input: {orders: {topic: a}}":                                                "small",
 		"input: {type: orders, orders: {topic: a}, processors: [{tidy: {}}]}":        "small",
 		"input: {orders: {topic: a}}\ncache_resources: [{label: c, far: {}}]":        "large",
+		"input: {outer: {}}":                                                         "small",
 		"input: {redis_streams: {}}":                                                 "core",
 		"pipeline: {processors: [{fetch: {}}]}":                                      "core",
 		"output: {elsewhere: {}}":                                                    "core",

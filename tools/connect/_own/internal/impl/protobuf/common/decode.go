@@ -58,7 +58,7 @@ func ToMessageSlow(msg protoreflect.Message, opts protojson.MarshalOptions, to *
 // ToMessageFast sets the content to the message as a structure. It is that of
 // the JSON, except that timestamps, bytes, 64 bit integers and floats without a
 // JSON form stay what they are, and an enum number without a name becomes the
-// enum's default.
+// enum's first.
 func ToMessageFast(msg protoreflect.Message, opts protojson.MarshalOptions, to *service.Message) error {
 	value, err := encoder{opts}.message(msg)
 	if err != nil {

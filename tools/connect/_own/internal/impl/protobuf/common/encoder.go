@@ -92,7 +92,7 @@ func (e encoder) single(field protoreflect.FieldDescriptor, value protoreflect.V
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return e.message(value.Message())
 	case protoreflect.EnumKind:
-		return e.enum(field, value.Enum()), nil
+		return e.enum(field.Enum(), value.Enum()), nil
 	case protoreflect.BytesKind:
 		return slices.Clone(value.Bytes()), nil
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
@@ -105,8 +105,7 @@ func (e encoder) single(field protoreflect.FieldDescriptor, value protoreflect.V
 	return value.Interface(), nil
 }
 
-func (e encoder) enum(field protoreflect.FieldDescriptor, number protoreflect.EnumNumber) any {
-	of := field.Enum()
+func (e encoder) enum(of protoreflect.EnumDescriptor, number protoreflect.EnumNumber) any {
 	if of.FullName() == "google.protobuf.NullValue" {
 		return nil
 	}
@@ -116,5 +115,5 @@ func (e encoder) enum(field protoreflect.FieldDescriptor, number protoreflect.En
 	if known := of.Values().ByNumber(number); known != nil {
 		return string(known.Name())
 	}
-	return string(field.DefaultEnumValue().Name())
+	return string(of.Values().Get(0).Name())
 }

@@ -1,0 +1,197 @@
+package share
+
+import (
+	"slices"
+	"sync"
+
+	"penstock/rpc/sharepb"
+)
+
+// Pipes pass batches from those who push to those who pull, by the names of
+// pipes. Nothing is kept: a batch stays its sender's until it is settled.
+type Pipes struct {
+	mu     sync.Mutex
+	byName map[string]*pipe
+	last   uint64
+}
+
+// NewPipes makes pipes of any name.
+func NewPipes() *Pipes { return &Pipes{byName: map[string]*pipe{}} }
+
+// pipe is what waits under one name: batches, or those who want one.
+type pipe struct {
+	pushes []*push
+	pulls  []*pull
+}
+
+// peer is a connection, seen from the host. What it has under way is guarded by
+// the lock of the pipes.
+type peer struct {
+	*wire
+	pushes map[uint64]*push
+	pulls  map[uint64]*pull
+	// deliveries are what it was given and has not settled.
+	deliveries map[uint64]*push
+}
+
+type push struct {
+	from  *peer
+	id    uint64
+	name  string
+	batch *sharepb.Batch
+}
+
+type pull struct {
+	by   *peer
+	id   uint64
+	name string
+}
+
+func (s *Pipes) pipe(name string) *pipe {
+	p := s.byName[name]
+	if p == nil {
+		p = &pipe{}
+		s.byName[name] = p
+	}
+	return p
+}
+
+// tidy forgets a pipe at which nobody waits.
+func (s *Pipes) tidy(name string) {
+	if p := s.byName[name]; p != nil && len(p.pushes) == 0 && len(p.pulls) == 0 {
+		delete(s.byName, name)
+	}
+}
+
+func (s *Pipes) push(from *peer, req *sharepb.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from.full(req.GetId()) {
+		return
+	}
+	b := &push{from: from, id: req.GetId(), name: req.GetLabel(), batch: req.GetBatch()}
+	from.pushes[b.id] = b
+	s.pass(b, false)
+}
+
+// pass gives a batch to who has waited longest, or has it wait itself: behind
+// the others, or before them.
+func (s *Pipes) pass(b *push, first bool) {
+	p := s.pipe(b.name)
+	switch {
+	case len(p.pulls) > 0:
+		to := p.pulls[0]
+		p.pulls = p.pulls[1:]
+		s.deliver(b, to)
+		s.tidy(b.name)
+	case first:
+		p.pushes = slices.Insert(p.pushes, 0, b)
+	default:
+		p.pushes = append(p.pushes, b)
+	}
+}
+
+func (s *Pipes) pull(by *peer, req *sharepb.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if by.full(req.GetId()) {
+		return
+	}
+	w := &pull{by: by, id: req.GetId(), name: req.GetLabel()}
+	by.pulls[w.id] = w
+	p := s.pipe(w.name)
+	if len(p.pushes) == 0 {
+		p.pulls = append(p.pulls, w)
+		return
+	}
+	b := p.pushes[0]
+	p.pushes = p.pushes[1:]
+	s.deliver(b, w)
+	s.tidy(w.name)
+}
+
+// full refuses a request of who has too many already.
+func (p *peer) full(id uint64) bool {
+	if len(p.pushes)+len(p.pulls) < maxWaiting {
+		return false
+	}
+	p.answer(&sharepb.Response{Id: id, Code: sharepb.Response_CODE_ERROR, Error: "the stream has too many batches under way"})
+	return true
+}
+
+func (s *Pipes) deliver(b *push, to *pull) {
+	s.last++
+	delete(to.by.pulls, to.id)
+	to.by.deliveries[s.last] = b
+	to.by.answer(&sharepb.Response{Id: to.id, Code: sharepb.Response_CODE_OK, Batch: b.batch, Delivery: s.last})
+}
+
+// settle tells the sender of a batch what has become of it.
+func (s *Pipes) settle(by *peer, req *sharepb.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, found := by.deliveries[req.GetDelivery()]
+	if !found {
+		return
+	}
+	delete(by.deliveries, req.GetDelivery())
+	if b.from.pushes[b.id] != b {
+		// Its sender waits no more.
+		return
+	}
+	if req.GetVerdict().GetReturned() {
+		s.pass(b, true)
+		return
+	}
+	delete(b.from.pushes, b.id)
+	b.from.answer(&sharepb.Response{Id: b.id, Code: sharepb.Response_CODE_OK, Verdict: req.GetVerdict()})
+}
+
+// cancel forgets what nobody waits for any more. A batch that somebody has been
+// given stays that one's.
+func (s *Pipes) cancel(by *peer, id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w, found := by.pulls[id]; found {
+		delete(by.pulls, id)
+		s.unqueue(w)
+	}
+	if b, found := by.pushes[id]; found {
+		delete(by.pushes, id)
+		s.withdraw(b)
+	}
+}
+
+func (s *Pipes) unqueue(w *pull) {
+	p := s.pipe(w.name)
+	p.pulls = slices.DeleteFunc(p.pulls, func(other *pull) bool { return other == w })
+	s.tidy(w.name)
+}
+
+func (s *Pipes) withdraw(b *push) {
+	p := s.pipe(b.name)
+	p.pushes = slices.DeleteFunc(p.pushes, func(other *push) bool { return other == b })
+	s.tidy(b.name)
+}
+
+// leave is the end of a connection. Batches that it was given and has said
+// nothing of are lost, which their senders are told.
+func (s *Pipes) leave(p *peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range p.pulls {
+		s.unqueue(w)
+	}
+	for _, b := range p.pushes {
+		s.withdraw(b)
+	}
+	clear(p.pulls)
+	clear(p.pushes)
+	for _, b := range p.deliveries {
+		if b.from.pushes[b.id] == b {
+			delete(b.from.pushes, b.id)
+			b.from.answer(&sharepb.Response{Id: b.id, Code: sharepb.Response_CODE_LOST})
+		}
+	}
+	clear(p.deliveries)
+}

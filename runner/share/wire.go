@@ -1,0 +1,143 @@
+package share
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// MaxFrameBytes bounds one request or response.
+	MaxFrameBytes = 64 << 20
+	// maxPending bounds what waits to be written. Whoever reads that slowly is
+	// taken for dead.
+	maxPending = 4 * MaxFrameBytes
+	// keptBuffer is up to what size buffers are kept for what comes next.
+	keptBuffer = 256 << 10
+	// readBuffer is that of a connection.
+	readBuffer = 16 << 10
+	headBytes  = 4
+)
+
+// wire is a connection on which many send at once.
+type wire struct {
+	conn net.Conn
+
+	mu     sync.Mutex
+	more   sync.Cond
+	out    []byte
+	closed bool
+}
+
+func newWire(conn net.Conn) *wire {
+	w := &wire{conn: conn}
+	w.more.L = &w.mu
+	return w
+}
+
+// send has a message written soon. It does not wait. An error means that it
+// cannot be encoded; what becomes of it otherwise shows in the connection's end.
+func (w *wire) send(m proto.Message) error {
+	if size := proto.Size(m); size > MaxFrameBytes {
+		return fmt.Errorf("%d bytes are more than the %d that pass from one process to another: make smaller batches", size, MaxFrameBytes)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil
+	}
+	at := len(w.out)
+	out, err := proto.MarshalOptions{}.MarshalAppend(append(w.out, make([]byte, headBytes)...), m)
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint32(out[at:], uint32(len(out)-at-headBytes))
+	w.out = out
+	if len(w.out) > maxPending {
+		w.end()
+		return nil
+	}
+	w.more.Signal()
+	return nil
+}
+
+// write writes what is sent until the connection has ended.
+func (w *wire) write() {
+	var spare []byte
+	for {
+		w.mu.Lock()
+		for len(w.out) == 0 && !w.closed {
+			w.more.Wait()
+		}
+		if w.closed {
+			w.mu.Unlock()
+			return
+		}
+		out := w.out
+		w.out = spare[:0]
+		w.mu.Unlock()
+		if _, err := w.conn.Write(out); err != nil {
+			w.close()
+			return
+		}
+		if spare = out; cap(spare) > keptBuffer {
+			spare = nil
+		}
+	}
+}
+
+func (w *wire) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end()
+}
+
+// end is close with the lock held.
+func (w *wire) end() {
+	if w.closed {
+		return
+	}
+	w.closed, w.out = true, nil
+	_ = w.conn.Close()
+	w.more.Broadcast()
+}
+
+// frames reads what the other end's wire sends.
+type frames struct {
+	from *bufio.Reader
+	body []byte
+}
+
+func newFrames(conn net.Conn) *frames {
+	return &frames{from: bufio.NewReaderSize(conn, readBuffer)}
+}
+
+// next reads one message.
+func (f *frames) next(m proto.Message) error {
+	var head [headBytes]byte
+	if _, err := io.ReadFull(f.from, head[:]); err != nil {
+		return err
+	}
+	length := int(binary.BigEndian.Uint32(head[:]))
+	if length > MaxFrameBytes {
+		return fmt.Errorf("a frame of %d bytes is longer than one may be", length)
+	}
+	body := f.body[:0]
+	// What is only announced costs nothing.
+	for len(body) < length {
+		at, part := len(body), min(length-len(body), keptBuffer)
+		body = append(body, make([]byte, part)...)
+		if _, err := io.ReadFull(f.from, body[at:]); err != nil {
+			return err
+		}
+	}
+	if cap(body) <= keptBuffer {
+		f.body = body
+	}
+	return proto.Unmarshal(body, m)
+}
