@@ -321,4 +321,72 @@ func TestRunnersInEveryProfile(t *testing.T) {
 		p.expect(t, 200, "POST", "/streams/a", echoMessaging("a"))
 		assertRunner(t, p.client, "a", "mine")
 	})
+	t.Run("templates", func(t *testing.T) {
+		template := filepath.Join(t.TempDir(), "loud.yaml")
+		require.NoError(t, os.WriteFile(template, []byte(`
+name: loud
+type: processor
+fields: [{name: mark, type: string}]
+mapping: |
+  root.awk.codec = "text"
+  root.awk.program = "{ print $0 \"%s\" }".format(this.mark)
+`), 0o600))
+		p := startConnected(t, "-t", template)
+		p.expect(t, 200, "POST", "/streams/a", withProcessor("a", "{loud: {mark: '!'}}"))
+		assertRunner(t, p.client, "a", "messaging")
+		answers(t, p.client, "x!")
+		p.expect(t, 200, "PUT", "/streams/a", echo("a"))
+		assertRunner(t, p.client, "a", "core")
+	})
+}
+
+// TestComponentsAreListed asks a server with all runners what there is.
+func TestComponentsAreListed(t *testing.T) {
+	t.Parallel()
+	p := startConnected(t)
+	type entry struct {
+		Class, Name, Status, Summary string
+		Runners                      []string
+	}
+	list := func(query string) map[string]entry {
+		var got struct{ Components []entry }
+		p.getJSON(t, "/components"+query, &got)
+		out := map[string]entry{}
+		for _, e := range got.Components {
+			out[e.Class+" "+e.Name] = e
+		}
+		return out
+	}
+	all, core, inputs := list(""), list("?runner=core"), list("?class=input")
+	t.Logf("%d components, %d of core, %d inputs", len(all), len(core), len(inputs))
+	assert.Equal(t, []string{"core", "messaging", "connect"}, all["input generate"].Runners)
+	assert.Equal(t, []string{"messaging", "connect"}, all["cache redis"].Runners)
+	assert.Equal(t, []string{"connect"}, all["processor javascript"].Runners)
+	assert.NotEmpty(t, all["input kafka_franz"].Summary)
+	assert.Contains(t, core, "input generate")
+	assert.NotContains(t, core, "input kafka_franz")
+	assert.Contains(t, inputs, "input kafka_franz")
+	assert.NotContains(t, inputs, "cache redis")
+
+	// Each can be asked for, and what it refers to is in the schema of all.
+	var whole struct {
+		Defs map[string]any `json:"$defs"`
+	}
+	p.getJSON(t, "/components/schema", &whole)
+	assert.Len(t, whole.Defs, len(all)+9, "one for each, and one for each class")
+	const refers = `"$ref":"/components/schema#/$defs/`
+	for name := range inputs {
+		a := p.expect(t, 200, "GET", "/components/"+strings.ReplaceAll(name, " ", "/"), "")
+		assert.Equal(t, "application/schema+json", a.Header.Get("Content-Type"))
+		for _, part := range strings.Split(a.Text(), refers)[1:] {
+			def, _, _ := strings.Cut(part, `"`)
+			assert.Contains(t, whole.Defs, def, name)
+		}
+	}
+	a := p.expect(t, 404, "GET", "/components/input/kafka_frans", "")
+	assert.Equal(t, `Error: input "kafka_frans": not found: did you mean kafka_franz?`, a.Text())
+	a = p.expect(t, 404, "GET", "/components/input/kafka_franz?runner=core", "")
+	assert.Equal(t, "Error: input \"kafka_franz\": not found: the runner core does not have it, and messaging has", a.Text())
+	a = p.expect(t, 404, "GET", "/components?runner=none", "")
+	assert.Equal(t, `Error: runner "none": not found: installed are core, messaging, connect`, a.Text())
 }
