@@ -17,6 +17,9 @@ import (
 	"penstock/runner/share"
 )
 
+// errHostEnds is what a resource gets of another one in a host that ends.
+var errHostEnds = errors.New("the resource host ends")
+
 // rebuild is the pause before what could not be built is tried again.
 const rebuild = 2 * time.Second
 
@@ -208,13 +211,13 @@ func (h *host) use(ctx context.Context, id string) *hosted {
 
 // Do implements share.Backend. An operation of a resource that is not there, or
 // cannot be built, waits: a stream that was told of an error could drop what it
-// asked for.
+// asked for. For the same reason what fails in a host that ends is not answered:
+// the next host is asked again.
 func (h *host) Do(ctx context.Context, req *sharepb.Request) *sharepb.Response {
 	resp := &sharepb.Response{Code: sharepb.Response_CODE_OK}
 	r := h.use(ctx, req.GetLabel())
 	if r == nil {
-		resp.Code = sharepb.Response_CODE_CANCELED
-		return resp
+		return nil
 	}
 	defer r.using.RUnlock()
 	var opErr, err error
@@ -229,6 +232,9 @@ func (h *host) Do(ctx context.Context, req *sharepb.Request) *sharepb.Response {
 	}
 	if err = errors.Join(err, opErr); err == nil {
 		return resp
+	}
+	if h.stopped.Err() != nil {
+		return nil
 	}
 	resp.Error = validText(err.Error())
 	switch {
@@ -266,7 +272,11 @@ type inside struct{ *host }
 
 // Do implements operator.
 func (i inside) Do(ctx context.Context, req *sharepb.Request) (*sharepb.Response, bool, error) {
-	return i.host.Do(ctx, req), false, ctx.Err()
+	resp := i.host.Do(ctx, req)
+	if resp == nil {
+		return nil, false, errHostEnds
+	}
+	return resp, false, nil
 }
 
 // readiness tells of the resources as of connections.

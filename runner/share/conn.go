@@ -61,7 +61,7 @@ func (c *conn) do(ctx context.Context, req *sharepb.Request, sent func()) (*shar
 	req.Id = c.last
 	c.pending[req.GetId()] = answer
 	c.pendingMu.Unlock()
-	err := c.send(req)
+	err := c.sendPatiently(ctx, req)
 	if sent != nil {
 		sent()
 	}

@@ -29,6 +29,8 @@ type pipe struct {
 type peer struct {
 	*wire
 	pushes map[uint64]*push
+	// pushed is what they take, in bytes.
+	pushed int
 	pulls  map[uint64]*pull
 	// deliveries are what it was given and has not settled.
 	deliveries map[uint64]*push
@@ -39,6 +41,13 @@ type push struct {
 	id    uint64
 	name  string
 	batch *sharepb.Batch
+	size  int
+}
+
+// forget has the sender wait for it no more.
+func (b *push) forget() {
+	delete(b.from.pushes, b.id)
+	b.from.pushed -= b.size
 }
 
 type pull struct {
@@ -63,14 +72,15 @@ func (s *Pipes) tidy(name string) {
 	}
 }
 
-func (s *Pipes) push(from *peer, req *sharepb.Request) {
+func (s *Pipes) push(from *peer, req *sharepb.Request, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if from.full(req.GetId()) {
+	if from.full(req.GetId(), size) {
 		return
 	}
-	b := &push{from: from, id: req.GetId(), name: req.GetLabel(), batch: req.GetBatch()}
+	b := &push{from: from, id: req.GetId(), name: req.GetLabel(), batch: req.GetBatch(), size: size}
 	from.pushes[b.id] = b
+	from.pushed += size
 	s.pass(b, false)
 }
 
@@ -94,7 +104,7 @@ func (s *Pipes) pass(b *push, first bool) {
 func (s *Pipes) pull(by *peer, req *sharepb.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if by.full(req.GetId()) {
+	if by.full(req.GetId(), 0) {
 		return
 	}
 	w := &pull{by: by, id: req.GetId(), name: req.GetLabel()}
@@ -110,9 +120,10 @@ func (s *Pipes) pull(by *peer, req *sharepb.Request) {
 	s.tidy(w.name)
 }
 
-// full refuses a request of who has too many already.
-func (p *peer) full(id uint64) bool {
-	if len(p.pushes)+len(p.pulls) < maxWaiting {
+// full refuses a request of who has too many already, or too large ones.
+func (p *peer) full(id uint64, size int) bool {
+	again := p.pushes[id] != nil || p.pulls[id] != nil
+	if !again && len(p.pushes)+len(p.pulls) < maxWaiting && p.pushed+size <= maxWaitingBytes {
 		return false
 	}
 	p.answer(&sharepb.Response{Id: id, Code: sharepb.Response_CODE_ERROR, Error: "the stream has too many batches under way"})
@@ -143,7 +154,7 @@ func (s *Pipes) settle(by *peer, req *sharepb.Request) {
 		s.pass(b, true)
 		return
 	}
-	delete(b.from.pushes, b.id)
+	b.forget()
 	b.from.answer(&sharepb.Response{Id: b.id, Code: sharepb.Response_CODE_OK, Verdict: req.GetVerdict()})
 }
 
@@ -157,7 +168,7 @@ func (s *Pipes) cancel(by *peer, id uint64) {
 		s.unqueue(w)
 	}
 	if b, found := by.pushes[id]; found {
-		delete(by.pushes, id)
+		b.forget()
 		s.withdraw(b)
 	}
 }
@@ -187,9 +198,10 @@ func (s *Pipes) leave(p *peer) {
 	}
 	clear(p.pulls)
 	clear(p.pushes)
+	p.pushed = 0
 	for _, b := range p.deliveries {
 		if b.from.pushes[b.id] == b {
-			delete(b.from.pushes, b.id)
+			b.forget()
 			b.from.answer(&sharepb.Response{Id: b.id, Code: sharepb.Response_CODE_LOST})
 		}
 	}
