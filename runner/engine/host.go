@@ -66,7 +66,7 @@ func newHost(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logg
 }
 
 // serve answers a stream until its connection ends.
-func (h *host) serve(conn net.Conn) { share.Serve(conn, h, h.pipes) }
+func (h *host) serve(conn net.Conn, name string) { share.Serve(conn, name, h, h.pipes) }
 
 // share makes list the resources that there are. What cannot be built is refused
 // and tried again, unless the host has an older one.

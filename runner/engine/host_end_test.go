@@ -34,7 +34,7 @@ func TestHostThatIsStopped(t *testing.T) {
 	}
 	first := hosting()
 	var end atomic.Pointer[net.Conn]
-	connected(t, link, func(conn net.Conn) { end.Store(&conn); assert.NoError(t, first.Serve(conn)) })
+	connected(t, link, func(conn net.Conn) { end.Store(&conn); assert.NoError(t, first.Serve(conn, "a")) })
 	ctx, cancel := context.WithCancel(t.Context())
 	var users sync.WaitGroup
 	var done atomic.Int64
@@ -65,7 +65,7 @@ func TestHostThatIsStopped(t *testing.T) {
 	second := hosting()
 	defer stop(second)
 	require.Eventually(t, func() bool { n, _ := link.Wanting(); return n > 0 }, patience, time.Millisecond)
-	connected(t, link, func(conn net.Conn) { assert.NoError(t, second.Serve(conn)) })
+	connected(t, link, func(conn net.Conn) { assert.NoError(t, second.Serve(conn, "a")) })
 	before := done.Load()
 	require.Eventually(t, func() bool { return done.Load() > before+1000 }, patience, time.Millisecond)
 	cancel()

@@ -13,10 +13,12 @@ type Pipes struct {
 	mu     sync.Mutex
 	byName map[string]*pipe
 	last   uint64
+	// visits are the connections that there are, by the names of runners.
+	visits map[string]*visits
 }
 
 // NewPipes makes pipes of any name.
-func NewPipes() *Pipes { return &Pipes{byName: map[string]*pipe{}} }
+func NewPipes() *Pipes { return &Pipes{byName: map[string]*pipe{}, visits: map[string]*visits{}} }
 
 // pipe is what waits under one name: batches, or those who want one.
 type pipe struct {
@@ -28,6 +30,8 @@ type pipe struct {
 // the lock of the pipes.
 type peer struct {
 	*wire
+	// name is the runner's at the other end.
+	name   string
 	pushes map[uint64]*push
 	// pushed is what they take, in bytes.
 	pushed int
@@ -190,6 +194,7 @@ func (s *Pipes) withdraw(b *push) {
 func (s *Pipes) leave(p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(p)
 	for _, w := range p.pulls {
 		s.unqueue(w)
 	}

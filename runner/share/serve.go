@@ -32,20 +32,26 @@ type Backend interface {
 	Do(ctx context.Context, req *sharepb.Request) *sharepb.Response
 }
 
-// Serve answers what comes on a connection until it has ended, and closes it.
-func Serve(connection net.Conn, backend Backend, pipes *Pipes) {
+// Serve answers what comes on a connection until it has ended, and closes it. name
+// is the runner's at the other end, which has one connection at a time; there may
+// be many of none.
+func Serve(connection net.Conn, name string, backend Backend, pipes *Pipes) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	p := &peer{wire: newWire(connection), pushes: map[uint64]*push{}, pulls: map[uint64]*pull{}, deliveries: map[uint64]*push{}}
+	p := &peer{wire: newWire(connection), name: name, pushes: map[uint64]*push{}, pulls: map[uint64]*pull{}, deliveries: map[uint64]*push{}}
 	go p.write()
 	defer p.close()
 	defer pipes.leave(p)
+	pipes.arrive(p)
 	operations, requested := make(chan struct{}, maxOperations), semaphore.NewWeighted(maxRequested)
 	in := newFrames(connection)
-	for {
+	for spoke := false; ; spoke = true {
 		req := &sharepb.Request{}
 		if in.next(req) != nil {
 			return
+		}
+		if !spoke {
+			pipes.speak(p)
 		}
 		switch req.GetKind() {
 		case sharepb.Request_KIND_PUSH:
