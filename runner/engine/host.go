@@ -267,12 +267,23 @@ func operate(ctx context.Context, c service.Cache, req *sharepb.Request) ([]byte
 	return nil, fmt.Errorf("the resource host knows no operation %d: it is older than the stream's runner", req.GetKind())
 }
 
+// maxDepth is how many resources may use each other in a row. Those that do so in
+// a circle would end the process.
+const maxDepth = 32
+
+// depthKey is of how many do in a context.
+type depthKey struct{}
+
 // inside is the operator of the host's own resources.
 type inside struct{ *host }
 
 // Do implements operator.
 func (i inside) Do(ctx context.Context, req *sharepb.Request) (*sharepb.Response, bool, error) {
-	resp := i.host.Do(ctx, req)
+	depth, _ := ctx.Value(depthKey{}).(int)
+	if depth >= maxDepth {
+		return nil, false, fmt.Errorf("%q is reached over more than %d other resources: they use each other in a circle", req.GetLabel(), maxDepth)
+	}
+	resp := i.host.Do(context.WithValue(ctx, depthKey{}, depth+1), req)
 	if resp == nil {
 		return nil, false, errHostEnds
 	}

@@ -71,3 +71,21 @@ func TestHostThatIsStopped(t *testing.T) {
 	cancel()
 	users.Wait()
 }
+
+// TestResourcesInACircle: resources that use each other without an end fail, and
+// the host does not.
+func TestResourcesInACircle(t *testing.T) {
+	ring := func(id, other string) rpc.Resource {
+		return rpc.Resource{Type: "cache", ID: id, Config: []byte("label: " + id + "\nmultilevel: [one, " + other + "]")}
+	}
+	s := hostingOf(t, memory("one", "a", 1), ring("two", "three"), ring("three", "two"))
+	link := share.NewLink()
+	connected(t, link, func(conn net.Conn) { assert.NoError(t, s.Serve(conn, "a")) })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := (&cacheStandIn{link, "two"}).Get(ctx, "none")
+	require.ErrorContains(t, err, "in a circle")
+	value, err := (&cacheStandIn{link, "two"}).Get(ctx, "k")
+	require.NoError(t, err)
+	assert.Equal(t, "a", string(value))
+}

@@ -24,7 +24,9 @@ type conn struct {
 }
 
 func newConn(c net.Conn) *conn {
-	return &conn{wire: newWire(c), over: make(chan struct{}), pending: map[uint64]chan *sharepb.Response{}}
+	w := newWire(c)
+	w.check = few
+	return &conn{wire: w, over: make(chan struct{}), pending: map[uint64]chan *sharepb.Response{}}
 }
 
 // run reads answers until the connection has ended.

@@ -45,6 +45,7 @@ func Serve(connection net.Conn, name string, backend Backend, pipes *Pipes) {
 	pipes.arrive(p)
 	operations, requested := make(chan struct{}, maxOperations), semaphore.NewWeighted(maxRequested)
 	in := newFrames(connection)
+	in.check = few
 	for spoke := false; ; spoke = true {
 		req := &sharepb.Request{}
 		if in.next(req) != nil {

@@ -31,6 +31,8 @@ const (
 // wire is a connection on which many send at once.
 type wire struct {
 	conn net.Conn
+	// check, unless it is nil, refuses what the other end would.
+	check func([]byte) error
 
 	mu   sync.Mutex
 	more sync.Cond
@@ -105,6 +107,9 @@ func (w *wire) put(m proto.Message) error {
 	}
 	at := len(w.out)
 	out, err := proto.MarshalOptions{}.MarshalAppend(append(w.out, make([]byte, headBytes)...), m)
+	if err == nil && w.check != nil {
+		err = w.check(out[at+headBytes:])
+	}
 	if err != nil {
 		return err
 	}
@@ -165,6 +170,8 @@ func (w *wire) end() {
 type frames struct {
 	from *bufio.Reader
 	body []byte
+	// check, unless it is nil, refuses what is not to be decoded.
+	check func([]byte) error
 	// length is that of the last message.
 	length int
 }
@@ -195,6 +202,11 @@ func (f *frames) next(m proto.Message) error {
 	}
 	if cap(body) <= keptBuffer {
 		f.body = body
+	}
+	if f.check != nil {
+		if err := f.check(body); err != nil {
+			return err
+		}
 	}
 	return proto.Unmarshal(body, m)
 }
