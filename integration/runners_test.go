@@ -90,37 +90,41 @@ func TestRunnersAreChosen(t *testing.T) {
 func TestRunnersAndResources(t *testing.T) {
 	t.Parallel()
 	p := startConnected(t)
-	const far = "memcached: {addresses: ['127.0.0.1:1']}"
-	p.expect(t, 200, "POST", "/resources/cache/far", far)
-	p.expect(t, 200, "POST", "/resources/cache/both", "multilevel: [far, near]")
-	p.expect(t, 200, "POST", "/resources/cache/near", "memory: {}")
+	const far = `awk: {codec: text, program: '{ print "far:" $0 }'}`
+	p.expect(t, 200, "POST", "/resources/processor/far", far)
+	p.expect(t, 200, "POST", "/resources/processor/near", "mapping: root = content().string()")
+	p.expect(t, 200, "POST", "/resources/processor/both", "try: [{resource: near}, {resource: far}]")
 	p.expect(t, 200, "POST", "/resources/processor/shout", "try: [{javascript: {code: 'benthos.v0_msg_set_string(\"JS\");'}}]")
-	a := p.expect(t, 400, "POST", "/resources/cache/bad", "memcached: {addreses: []}")
-	assert.Contains(t, a.Text(), "addreses", "the linter of the runner that has it")
+	a := p.expect(t, 400, "POST", "/resources/processor/bad", "awk: {programme: a}")
+	assert.Contains(t, a.Text(), "programme", "the linter of the runner that has it")
 
-	cached := func(cache string) string {
-		return withProcessor("a", "{cache: {resource: "+cache+", operator: set, key: k, value: v}}")
-	}
-	p.expect(t, 200, "POST", "/streams/a", cached("near"))
+	with := func(resource string) string { return withProcessor("a", "{resource: "+resource+"}") }
+	p.expect(t, 200, "POST", "/streams/a", with("near"))
 	assertRunner(t, p.client, "a", "core")
-	p.expect(t, 200, "PUT", "/streams/a", cached("both"))
+	p.expect(t, 200, "PUT", "/streams/a", with("both"))
 	assertRunner(t, p.client, "a", "messaging")
-	p.expect(t, 200, "PUT", "/streams/a", withProcessor("a", "{resource: shout}"))
+	answers(t, p.client, "far:x")
+	p.expect(t, 200, "PUT", "/streams/a", with("shout"))
 	assertRunner(t, p.client, "a", "connect")
 	answers(t, p.client, "JS")
-	p.expect(t, 200, "PUT", "/streams/a", cached("near"))
+	p.expect(t, 200, "PUT", "/streams/a", with("near"))
 	assertRunner(t, p.client, "a", "core")
 	answers(t, p.client, "x")
 
 	// A change of the resource moves the streams that use it.
 	pid := mustStatus(t, p.client, "a").PID
-	p.expect(t, 200, "POST", "/resources/cache/near", far)
+	p.expect(t, 200, "POST", "/resources/processor/near", far)
 	assertRunner(t, p.client, "a", "messaging")
 	assert.NotEqual(t, pid, mustStatus(t, p.client, "a").PID)
-	p.expect(t, 200, "POST", "/resources/cache/near", "memory: {}")
+	p.expect(t, 200, "POST", "/resources/processor/near", "mapping: root = content().string()")
 	assertRunner(t, p.client, "a", "core")
 	answers(t, p.client, "x")
-	p.expect(t, 400, "PUT", "/streams/a", "runtime: {runner: core}\n"+cached("both"))
+	p.expect(t, 400, "PUT", "/streams/a", "runtime: {runner: core}\n"+with("both"))
+	assertRunner(t, p.client, "a", "core")
+
+	// What all streams share is in the resource host, which is of another runner.
+	p.expect(t, 200, "POST", "/resources/cache/away", "memcached: {addresses: ['127.0.0.1:1']}")
+	p.expect(t, 200, "PUT", "/streams/a", withProcessor("a", "{cache: {resource: away, operator: set, key: k, value: v}}"))
 	assertRunner(t, p.client, "a", "core")
 
 	// Several runners of a stream, and one that rests, are of the same.
@@ -338,55 +342,4 @@ mapping: |
 		p.expect(t, 200, "PUT", "/streams/a", echo("a"))
 		assertRunner(t, p.client, "a", "core")
 	})
-}
-
-// TestComponentsAreListed asks a server with all runners what there is.
-func TestComponentsAreListed(t *testing.T) {
-	t.Parallel()
-	p := startConnected(t)
-	type entry struct {
-		Class, Name, Status, Summary string
-		Runners                      []string
-	}
-	list := func(query string) map[string]entry {
-		var got struct{ Components []entry }
-		p.getJSON(t, "/components"+query, &got)
-		out := map[string]entry{}
-		for _, e := range got.Components {
-			out[e.Class+" "+e.Name] = e
-		}
-		return out
-	}
-	all, core, inputs := list(""), list("?runner=core"), list("?class=input")
-	t.Logf("%d components, %d of core, %d inputs", len(all), len(core), len(inputs))
-	assert.Equal(t, []string{"core", "messaging", "connect"}, all["input generate"].Runners)
-	assert.Equal(t, []string{"messaging", "connect"}, all["cache redis"].Runners)
-	assert.Equal(t, []string{"connect"}, all["processor javascript"].Runners)
-	assert.NotEmpty(t, all["input kafka_franz"].Summary)
-	assert.Contains(t, core, "input generate")
-	assert.NotContains(t, core, "input kafka_franz")
-	assert.Contains(t, inputs, "input kafka_franz")
-	assert.NotContains(t, inputs, "cache redis")
-
-	// Each can be asked for, and what it refers to is in the schema of all.
-	var whole struct {
-		Defs map[string]any `json:"$defs"`
-	}
-	p.getJSON(t, "/components/schema", &whole)
-	assert.Len(t, whole.Defs, len(all)+9, "one for each, and one for each class")
-	const refers = `"$ref":"/components/schema#/$defs/`
-	for name := range inputs {
-		a := p.expect(t, 200, "GET", "/components/"+strings.ReplaceAll(name, " ", "/"), "")
-		assert.Equal(t, "application/schema+json", a.Header.Get("Content-Type"))
-		for _, part := range strings.Split(a.Text(), refers)[1:] {
-			def, _, _ := strings.Cut(part, `"`)
-			assert.Contains(t, whole.Defs, def, name)
-		}
-	}
-	a := p.expect(t, 404, "GET", "/components/input/kafka_frans", "")
-	assert.Equal(t, `Error: input "kafka_frans": not found: did you mean kafka_franz?`, a.Text())
-	a = p.expect(t, 404, "GET", "/components/input/kafka_franz?runner=core", "")
-	assert.Equal(t, "Error: input \"kafka_franz\": not found: the runner core does not have it, and messaging has", a.Text())
-	a = p.expect(t, 404, "GET", "/components?runner=none", "")
-	assert.Equal(t, `Error: runner "none": not found: installed are core, messaging, connect`, a.Text())
 }
