@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"penstock/rpc"
+	"penstock/rpc/handover"
+	"penstock/runner/share"
 )
 
 var errJoinsNot = errors.New("there is no stream yet")
@@ -29,7 +31,7 @@ type held struct {
 
 // Join implements handover.Holder: the connection leads from a stream to the
 // resource host, of which this runner is one end.
-func (h held) Join(fd int) error {
+func (h held) Join(fd int, name string) error {
 	file := os.NewFile(uintptr(fd), "share")
 	defer file.Close()
 	conn, err := net.FileConn(file)
@@ -41,10 +43,12 @@ func (h held) Join(fd int) error {
 	case stream == nil:
 		err = errJoinsNot
 	case stream.Hosts():
-		go func() { _ = stream.Serve(conn) }()
+		go func() { _ = stream.Serve(conn, name) }()
 		return nil
 	default:
-		err = h.server.link.Join(conn)
+		if err = h.server.link.Join(conn); errors.Is(err, share.ErrConnected) {
+			err = handover.ErrJoined
+		}
 	}
 	if err != nil {
 		_ = conn.Close()

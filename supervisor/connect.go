@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -36,6 +37,13 @@ func (s *Supervisor) keepConnected(inst *instance) {
 	inst.sharing.Store(int32(uses))
 	for {
 		s.connectPatiently(ctx, inst)
+		// One that loses each connection at once, or says so, does not keep the
+		// server from its work.
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return
+		}
 		select {
 		case <-time.After(reconnectPause):
 		case <-ctx.Done():
@@ -86,23 +94,24 @@ func (s *Supervisor) connect(ctx context.Context, inst *instance) error {
 		_ = unix.Close(ends[0])
 		_ = unix.Close(ends[1])
 	}()
-	if err := join(ctx, host, ends[0]); err != nil {
+	if err := join(ctx, host, ends[0], strconv.Itoa(inst.proc.PID())); err != nil {
 		return fmt.Errorf("connecting the resource host: %w", err)
 	}
-	// Should the runner not take its end, the host's is closed with it.
-	if err := join(ctx, inst, ends[1]); err != nil {
+	// Should the runner not take its end, the host's is closed with it. It may have
+	// asked twice, and need none any more.
+	if err := join(ctx, inst, ends[1], "host"); err != nil && !errors.Is(err, handover.ErrJoined) {
 		return fmt.Errorf("connecting the stream's runner: %w", err)
 	}
 	return nil
 }
 
-func join(ctx context.Context, inst *instance, fd int) error {
+func join(ctx context.Context, inst *instance, fd int, name string) error {
 	conn, err := inst.proc.Dial(ctx, inst.httpSocket)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return handover.Join(ctx, conn, fd)
+	return handover.Join(ctx, conn, fd, name)
 }
 
 // socketPair makes the two ends of a connection, which no other program inherits.

@@ -28,6 +28,8 @@ var (
 	// ErrUnsupported is that a runner cannot be given a socket: an earlier build
 	// of it has to be replaced.
 	ErrUnsupported = errors.New("the runner takes no listening socket: it is older than the supervisor, upgrade penstock-runner")
+	// ErrJoined is that the runner has a connection to another one already.
+	ErrJoined = errors.New("it has a connection already")
 	// ErrRefused is wrapped when the other end says no, with its reason.
 	ErrRefused = errors.New("refused")
 )
@@ -36,35 +38,40 @@ var (
 // connection is of no other use after it, and the descriptor stays the
 // caller's. The error wraps ErrRefused where there is a socket already.
 func Give(ctx context.Context, conn net.Conn, fd int) error {
-	return give(ctx, conn, giveMethod, fd)
+	return give(ctx, conn, giveMethod, fd, "")
 }
 
 // Join gives the runner at the other end one end of a connection to another
-// runner. The descriptor stays the caller's, and conn is to be closed.
+// runner, which has that name, of few letters. The descriptor stays the caller's,
+// and conn is to be closed.
 //
-// Errors: ErrUnsupported, one that wraps ErrRefused, the context's, or that of
+// Errors: ErrUnsupported, ErrJoined, one that wraps ErrRefused, the context's, or that of
 // the connection.
-func Join(ctx context.Context, conn net.Conn, fd int) error {
-	return give(ctx, conn, joinMethod, fd)
+func Join(ctx context.Context, conn net.Conn, fd int, name string) error {
+	return give(ctx, conn, joinMethod, fd, name)
 }
 
-func give(ctx context.Context, conn net.Conn, method string, fd int) error {
+func give(ctx context.Context, conn net.Conn, method string, fd int, name string) error {
 	socket, done, err := begin(ctx, conn, method)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := send(socket, fd); err != nil {
+	if err := send(socket, fd, name); err != nil {
 		return whyEnded(ctx, err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(socket, maxText))
 	if err != nil {
 		return whyEnded(ctx, err)
 	}
-	if text := strings.TrimSpace(string(answer)); text != accepted {
+	switch text := strings.TrimSpace(string(answer)); text {
+	case accepted:
+		return nil
+	case ErrJoined.Error():
+		return ErrJoined
+	default:
 		return fmt.Errorf("%w: %q", ErrRefused, text)
 	}
-	return nil
 }
 
 // Take asks the process at the other end for a copy of the socket that it was

@@ -30,7 +30,7 @@ func (h *holder) Hold(fd int) error {
 	return nil
 }
 
-func (h *holder) Join(fd int) error { return h.Hold(fd) }
+func (h *holder) Join(fd int, _ string) error { return h.Hold(fd) }
 
 func (h *holder) Lend(use func(fd int) error) error {
 	if h.fd < 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"penstock/rpc/upgrade"
@@ -20,9 +21,10 @@ type Holder interface {
 	// Lend calls use with the descriptor, which is valid for so long. An error
 	// says why there is none.
 	Lend(use func(fd int) error) error
-	// Join takes a connection over, with its descriptor. An error says why not,
-	// and the descriptor was closed then.
-	Join(fd int) error
+	// Join takes a connection over, with its descriptor, of the process of that
+	// name at the other end; the name is empty where nobody has said one. An error
+	// says why not, ErrJoined among others, and the descriptor was closed then.
+	Join(fd int, name string) error
 }
 
 // Handler serves the exchanges of this package, and all other requests by next.
@@ -43,7 +45,7 @@ func Handler(holder Holder, next http.Handler) http.Handler {
 		}
 		switch r.Method {
 		case giveMethod:
-			hold(socket, listens, holder.Hold)
+			hold(socket, listens, func(fd int, _ string) error { return holder.Hold(fd) })
 		case joinMethod:
 			hold(socket, connects, holder.Join)
 		default:
@@ -52,13 +54,13 @@ func Handler(holder Holder, next http.Handler) http.Handler {
 	})
 }
 
-func hold(socket *net.UnixConn, check func(fd int) error, take func(fd int) error) {
-	fd, _, err := receive(socket, check)
+func hold(socket *net.UnixConn, check func(fd int) error, take func(fd int, name string) error) {
+	fd, name, err := receive(socket, check)
 	switch {
 	case err == nil && fd < 0:
 		return
 	case err == nil:
-		err = take(fd)
+		err = take(fd, strings.TrimPrefix(name, filler))
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(socket, "%.*s\n", maxText-1, err)
@@ -71,7 +73,7 @@ func lend(socket *net.UnixConn, holder Holder) {
 	if _, err := socket.Read(make([]byte, 1)); err != nil {
 		return
 	}
-	if err := holder.Lend(func(fd int) error { return send(socket, fd) }); err != nil {
+	if err := holder.Lend(func(fd int) error { return send(socket, fd, "") }); err != nil {
 		_, _ = fmt.Fprintf(socket, "%.*s\n", maxText-1, err)
 	}
 }

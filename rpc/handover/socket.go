@@ -15,14 +15,17 @@ const maxText = 512
 // maxDescriptors is how many there is room for; more than one is a fault.
 const maxDescriptors = 4
 
-// send sends a descriptor along with a byte, since alone it would be lost.
-func send(conn *net.UnixConn, fd int) error {
-	_, _, err := conn.WriteMsgUnix([]byte{'.'}, unix.UnixRights(fd), nil)
+// filler is what is sent along with a descriptor, which would be lost alone.
+const filler = "."
+
+// send sends a descriptor and a name, which is shorter than maxText.
+func send(conn *net.UnixConn, fd int, name string) error {
+	_, _, err := conn.WriteMsgUnix([]byte(filler+name), unix.UnixRights(fd), nil)
 	return err
 }
 
-// receive reads what send has sent, or a text that came in its place. The
-// descriptor is not inherited by other programs.
+// receive reads what send has sent, with the filler, or a text that came in its
+// place. The descriptor is not inherited by other programs.
 func receive(conn *net.UnixConn, check func(fd int) error) (fd int, text string, err error) {
 	data, control := make([]byte, maxText), make([]byte, unix.CmsgSpace(4*maxDescriptors))
 	n, oobn, flags, _, err := conn.ReadMsgUnix(data, control)
@@ -46,7 +49,7 @@ func receive(conn *net.UnixConn, check func(fd int) error) (fd int, text string,
 		}
 		return -1, "", err
 	}
-	return fds[0], "", nil
+	return fds[0], string(data[:n]), nil
 }
 
 // descriptors are all that came; those that came before an error are returned

@@ -140,13 +140,13 @@ func (s *Stream) Share(resources []rpc.Resource) ([]rpc.Refusal, error) {
 	return s.host.share(resources), nil
 }
 
-// Serve answers a stream's runner as a resource host until the connection ends,
-// and closes it; rpc.ErrNotPrepared when it is none.
-func (s *Stream) Serve(conn net.Conn) error {
+// Serve answers a stream's runner of that name as a resource host until the
+// connection ends, and closes it; rpc.ErrNotPrepared when it is none.
+func (s *Stream) Serve(conn net.Conn, name string) error {
 	if s.host == nil {
 		return rpc.ErrNotPrepared
 	}
-	s.host.serve(conn)
+	s.host.serve(conn, name)
 	return nil
 }
 

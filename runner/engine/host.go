@@ -18,6 +18,9 @@ import (
 	"penstock/runner/share"
 )
 
+// errHostEnds is what a resource gets of another one in a host that ends.
+var errHostEnds = errors.New("the resource host ends")
+
 // rebuild is the pause before what could not be built is tried again.
 const rebuild = 2 * time.Second
 
@@ -66,7 +69,7 @@ func newHost(env *service.Environment, req rpc.PrepareRequest, logger *slog.Logg
 }
 
 // serve answers a stream until its connection ends.
-func (h *host) serve(conn net.Conn) { share.Serve(conn, h, h.pipes) }
+func (h *host) serve(conn net.Conn, name string) { share.Serve(conn, name, h, h.pipes) }
 
 // share makes list the resources that there are. What cannot be built is refused
 // and tried again, unless the host has an older one.
@@ -239,13 +242,13 @@ func (h *host) use(ctx context.Context, id string) *hosted {
 
 // Do implements share.Backend. An operation of a resource that is not there, or
 // cannot be built, waits: a stream that was told of an error could drop what it
-// asked for.
+// asked for. For the same reason what fails in a host that ends is not answered:
+// the next host is asked again.
 func (h *host) Do(ctx context.Context, req *sharepb.Request) *sharepb.Response {
 	resp := &sharepb.Response{Code: sharepb.Response_CODE_OK}
 	r := h.use(ctx, req.GetLabel())
 	if r == nil {
-		resp.Code = sharepb.Response_CODE_CANCELED
-		return resp
+		return nil
 	}
 	defer r.using.RUnlock()
 	var opErr, err error
@@ -260,6 +263,9 @@ func (h *host) Do(ctx context.Context, req *sharepb.Request) *sharepb.Response {
 	}
 	if err = errors.Join(err, opErr); err == nil {
 		return resp
+	}
+	if h.stopped.Err() != nil {
+		return nil
 	}
 	resp.Error = validText(err.Error())
 	switch {
@@ -292,12 +298,27 @@ func operate(ctx context.Context, c service.Cache, req *sharepb.Request) ([]byte
 	return nil, fmt.Errorf("the resource host knows no operation %d: it is older than the stream's runner", req.GetKind())
 }
 
+// maxDepth is how many resources may use each other in a row. Those that do so in
+// a circle would end the process.
+const maxDepth = 32
+
+// depthKey is of how many do in a context.
+type depthKey struct{}
+
 // inside is the operator of the host's own resources.
 type inside struct{ *host }
 
 // Do implements operator.
 func (i inside) Do(ctx context.Context, req *sharepb.Request) (*sharepb.Response, bool, error) {
-	return i.host.Do(ctx, req), false, ctx.Err()
+	depth, _ := ctx.Value(depthKey{}).(int)
+	if depth >= maxDepth {
+		return nil, false, fmt.Errorf("%q is reached over more than %d other resources: they use each other in a circle", req.GetLabel(), maxDepth)
+	}
+	resp := i.host.Do(context.WithValue(ctx, depthKey{}, depth+1), req)
+	if resp == nil {
+		return nil, false, errHostEnds
+	}
+	return resp, false, nil
 }
 
 // readiness tells of the resources as of connections.

@@ -27,6 +27,9 @@ const (
 	// In one process there is no bound: the other stream may gather as many
 	// before it writes any.
 	inprocInFlight = 1024
+	// inprocBytes is what the batches of one output may take that are not settled
+	// before no more are taken in, in bytes; one alone may be larger.
+	inprocBytes = 16 << 20
 	// turnPatience is how long a batch waits for the one before it to come, which
 	// the engine may have dropped.
 	turnPatience = 5 * time.Second
@@ -102,6 +105,7 @@ func (o *inprocOutput) Connect(ctx context.Context) error { return o.link.Await(
 // WriteBatch implements service.BatchOutput. Many are under way at once, and
 // begin in the order of their numbers.
 func (o *inprocOutput) WriteBatch(ctx context.Context, batch service.MessageBatch) error {
+	defer o.order.hold(batch)()
 	done, err := o.order.turn(ctx, batch)
 	if err != nil {
 		return err
@@ -138,6 +142,9 @@ type numbering struct {
 	// here are those that wait for their turn or have it.
 	here map[uint64]bool
 	news chan struct{}
+	// bytes is what is being written takes; less is told when that is less.
+	bytes int
+	less  sync.Cond
 }
 
 func (n *numberings) register(env *service.Environment) error {
@@ -162,6 +169,7 @@ func (n *numberings) policy(env *service.Environment) (*numbering, service.Batch
 	n.mu.Lock()
 	id := strconv.Itoa(len(n.byID))
 	order := &numbering{next: 1, here: map[uint64]bool{}, news: make(chan struct{})}
+	order.less.L = &order.mu
 	n.byID[id] = order
 	n.mu.Unlock()
 	spec := service.NewConfigSpec().Field(service.NewBatchPolicyField("batching"))
@@ -176,7 +184,15 @@ func (n *numberings) policy(env *service.Environment) (*numbering, service.Batch
 // ProcessBatch implements service.BatchProcessor. Messages whose processing has
 // failed may never come to be written, by the stream's config: a batch of nothing
 // else has no place in the order, and of any other each message knows it.
+//
+// While much is being written no more is taken in: the engine would hold a batch
+// for each goroutine, of whatever size.
 func (n *numbering) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	n.mu.Lock()
+	for n.bytes > inprocBytes {
+		n.less.Wait()
+	}
+	n.mu.Unlock()
 	if !slices.ContainsFunc(batch, func(m *service.Message) bool { return m.GetError() == nil }) {
 		return []service.MessageBatch{batch}, nil
 	}
@@ -190,6 +206,24 @@ func (n *numbering) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 		batch[i].MetaSetMut(numberKey, number)
 	}
 	return []service.MessageBatch{batch}, nil
+}
+
+// hold counts a batch as one that is being written until release is called.
+func (n *numbering) hold(batch service.MessageBatch) (release func()) {
+	size := 0
+	for _, m := range batch {
+		// What has no bytes is refused where it is written.
+		content, _ := m.AsBytes()
+		size += len(content)
+	}
+	count := func(more int) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.bytes += more
+		n.less.Broadcast()
+	}
+	count(size)
+	return func() { count(-size) }
 }
 
 // Close implements service.BatchProcessor.

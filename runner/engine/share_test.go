@@ -44,7 +44,7 @@ func connected(t *testing.T, link *share.Link, serve func(net.Conn)) {
 func TestInprocNumbering(t *testing.T) {
 	const messages = 5000
 	link, pipes := share.NewLink(), share.NewPipes()
-	connected(t, link, func(conn net.Conn) { share.Serve(conn, nil, pipes) })
+	connected(t, link, func(conn net.Conn) { share.Serve(conn, "", nil, pipes) })
 	s, err := Prepare(rpc.PrepareRequest{StreamID: "from", Config: []byte(fmt.Sprintf(`
 input: {generate: {count: %d, interval: "", batch_size: 2, mapping: 'root = count("numbered")'}}
 output:
@@ -127,7 +127,7 @@ func memory(id, init string, generation uint64) rpc.Resource {
 func TestHostExchangesWhatHasChanged(t *testing.T) {
 	s := hostingOf(t, memory("one", "a", 1), memory("two", "b", 2))
 	link := share.NewLink()
-	connected(t, link, func(conn net.Conn) { assert.NoError(t, s.Serve(conn)) })
+	connected(t, link, func(conn net.Conn) { assert.NoError(t, s.Serve(conn, "a")) })
 	cache := func(label string) *cacheStandIn { return &cacheStandIn{link, label} }
 	ctx := t.Context()
 	require.NoError(t, cache("two").Set(ctx, "own", []byte("kept"), nil))

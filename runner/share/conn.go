@@ -24,7 +24,9 @@ type conn struct {
 }
 
 func newConn(c net.Conn) *conn {
-	return &conn{wire: newWire(c), over: make(chan struct{}), pending: map[uint64]chan *sharepb.Response{}}
+	w := newWire(c)
+	w.check = few
+	return &conn{wire: w, over: make(chan struct{}), pending: map[uint64]chan *sharepb.Response{}}
 }
 
 // run reads answers until the connection has ended.
@@ -61,7 +63,7 @@ func (c *conn) do(ctx context.Context, req *sharepb.Request, sent func()) (*shar
 	req.Id = c.last
 	c.pending[req.GetId()] = answer
 	c.pendingMu.Unlock()
-	err := c.send(req)
+	err := c.sendPatiently(ctx, req)
 	if sent != nil {
 		sent()
 	}

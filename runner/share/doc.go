@@ -17,6 +17,9 @@
 // Requests of one connection are under way side by side, and what is to be
 // written while another write is under way goes with the next one.
 //
+// What one runner can have the host hold is bounded: connections, requests, bytes,
+// and how many elements a request has, which cost more than their bytes.
+//
 // It knows nothing of the engine, and imports rpc/sharepb, of ours. runner and
 // runner/engine import it.
 package share

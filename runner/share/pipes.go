@@ -13,10 +13,12 @@ type Pipes struct {
 	mu     sync.Mutex
 	byName map[string]*pipe
 	last   uint64
+	// visits are the connections that there are, by the names of runners.
+	visits map[string]*visits
 }
 
 // NewPipes makes pipes of any name.
-func NewPipes() *Pipes { return &Pipes{byName: map[string]*pipe{}} }
+func NewPipes() *Pipes { return &Pipes{byName: map[string]*pipe{}, visits: map[string]*visits{}} }
 
 // pipe is what waits under one name: batches, or those who want one.
 type pipe struct {
@@ -28,7 +30,11 @@ type pipe struct {
 // the lock of the pipes.
 type peer struct {
 	*wire
+	// name is the runner's at the other end.
+	name   string
 	pushes map[uint64]*push
+	// pushed is what they take, in bytes.
+	pushed int
 	pulls  map[uint64]*pull
 	// deliveries are what it was given and has not settled.
 	deliveries map[uint64]*push
@@ -39,6 +45,13 @@ type push struct {
 	id    uint64
 	name  string
 	batch *sharepb.Batch
+	size  int
+}
+
+// forget has the sender wait for it no more.
+func (b *push) forget() {
+	delete(b.from.pushes, b.id)
+	b.from.pushed -= b.size
 }
 
 type pull struct {
@@ -63,14 +76,15 @@ func (s *Pipes) tidy(name string) {
 	}
 }
 
-func (s *Pipes) push(from *peer, req *sharepb.Request) {
+func (s *Pipes) push(from *peer, req *sharepb.Request, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if from.full(req.GetId()) {
+	if from.full(req.GetId(), size) {
 		return
 	}
-	b := &push{from: from, id: req.GetId(), name: req.GetLabel(), batch: req.GetBatch()}
+	b := &push{from: from, id: req.GetId(), name: req.GetLabel(), batch: req.GetBatch(), size: size}
 	from.pushes[b.id] = b
+	from.pushed += size
 	s.pass(b, false)
 }
 
@@ -94,7 +108,7 @@ func (s *Pipes) pass(b *push, first bool) {
 func (s *Pipes) pull(by *peer, req *sharepb.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if by.full(req.GetId()) {
+	if by.full(req.GetId(), 0) {
 		return
 	}
 	w := &pull{by: by, id: req.GetId(), name: req.GetLabel()}
@@ -110,9 +124,10 @@ func (s *Pipes) pull(by *peer, req *sharepb.Request) {
 	s.tidy(w.name)
 }
 
-// full refuses a request of who has too many already.
-func (p *peer) full(id uint64) bool {
-	if len(p.pushes)+len(p.pulls) < maxWaiting {
+// full refuses a request of who has too many already, or too large ones.
+func (p *peer) full(id uint64, size int) bool {
+	again := p.pushes[id] != nil || p.pulls[id] != nil
+	if !again && len(p.pushes)+len(p.pulls) < maxWaiting && p.pushed+size <= maxWaitingBytes {
 		return false
 	}
 	p.answer(&sharepb.Response{Id: id, Code: sharepb.Response_CODE_ERROR, Error: "the stream has too many batches under way"})
@@ -143,7 +158,7 @@ func (s *Pipes) settle(by *peer, req *sharepb.Request) {
 		s.pass(b, true)
 		return
 	}
-	delete(b.from.pushes, b.id)
+	b.forget()
 	b.from.answer(&sharepb.Response{Id: b.id, Code: sharepb.Response_CODE_OK, Verdict: req.GetVerdict()})
 }
 
@@ -157,7 +172,7 @@ func (s *Pipes) cancel(by *peer, id uint64) {
 		s.unqueue(w)
 	}
 	if b, found := by.pushes[id]; found {
-		delete(by.pushes, id)
+		b.forget()
 		s.withdraw(b)
 	}
 }
@@ -179,6 +194,7 @@ func (s *Pipes) withdraw(b *push) {
 func (s *Pipes) leave(p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(p)
 	for _, w := range p.pulls {
 		s.unqueue(w)
 	}
@@ -187,9 +203,10 @@ func (s *Pipes) leave(p *peer) {
 	}
 	clear(p.pulls)
 	clear(p.pushes)
+	p.pushed = 0
 	for _, b := range p.deliveries {
 		if b.from.pushes[b.id] == b {
-			delete(b.from.pushes, b.id)
+			b.forget()
 			b.from.answer(&sharepb.Response{Id: b.id, Code: sharepb.Response_CODE_LOST})
 		}
 	}

@@ -69,7 +69,7 @@ func (h *hosting) connect(t *testing.T, l *Link) (cut func()) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		Serve(far, h.store, h.pipes)
+		Serve(far, "", h.store, h.pipes)
 	}()
 	cut = sync.OnceFunc(func() {
 		_ = far.Close()
@@ -378,7 +378,7 @@ func TestHostileFrames(t *testing.T) {
 			served := make(chan struct{})
 			go func() {
 				defer close(served)
-				Serve(far, h.store, h.pipes)
+				Serve(far, "", h.store, h.pipes)
 			}()
 			_, err := near.Write(bytes)
 			require.NoError(t, err)

@@ -2,6 +2,7 @@ package share
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -14,6 +15,9 @@ import (
 const (
 	// MaxFrameBytes bounds one request or response.
 	MaxFrameBytes = 64 << 20
+	// maxQueued is how much waits to be written before those who ask and answer
+	// wait themselves. What is passed from one stream to another does not.
+	maxQueued = 16 << 20
 	// maxPending bounds what waits to be written. Whoever reads that slowly is
 	// taken for dead.
 	maxPending = 4 * MaxFrameBytes
@@ -27,32 +31,85 @@ const (
 // wire is a connection on which many send at once.
 type wire struct {
 	conn net.Conn
+	// check, unless it is nil, refuses what the other end would.
+	check func([]byte) error
 
-	mu     sync.Mutex
-	more   sync.Cond
+	mu   sync.Mutex
+	more sync.Cond
+	// less is told when what waits has become less, or nothing is written any more.
+	less   sync.Cond
 	out    []byte
 	closed bool
 }
 
 func newWire(conn net.Conn) *wire {
 	w := &wire{conn: conn}
-	w.more.L = &w.mu
+	w.more.L, w.less.L = &w.mu, &w.mu
 	return w
+}
+
+// room waits until not much waits to be written, or nothing is written any more.
+// The error is the context's. The caller holds the lock.
+func (w *wire) room(ctx context.Context) error {
+	if w.roomy() {
+		return ctx.Err()
+	}
+	defer context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.less.Broadcast()
+	})()
+	for !w.roomy() && ctx.Err() == nil {
+		w.less.Wait()
+	}
+	return ctx.Err()
+}
+
+func (w *wire) roomy() bool { return len(w.out) <= maxQueued || w.closed }
+
+// fits refuses what is longer than a frame.
+func fits(m proto.Message) error {
+	if size := proto.Size(m); size > MaxFrameBytes {
+		return fmt.Errorf("%d bytes are more than the %d that pass from one process to another: make smaller batches", size, MaxFrameBytes)
+	}
+	return nil
 }
 
 // send has a message written soon. It does not wait. An error means that it
 // cannot be encoded; what becomes of it otherwise shows in the connection's end.
 func (w *wire) send(m proto.Message) error {
-	if size := proto.Size(m); size > MaxFrameBytes {
-		return fmt.Errorf("%d bytes are more than the %d that pass from one process to another: make smaller batches", size, MaxFrameBytes)
+	if err := fits(m); err != nil {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.put(m)
+}
+
+// sendPatiently is send, but waits while much waits to be written. The error may
+// be the context's, too.
+func (w *wire) sendPatiently(ctx context.Context, m proto.Message) error {
+	if err := fits(m); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.room(ctx); err != nil {
+		return err
+	}
+	return w.put(m)
+}
+
+// put is send with the lock held.
+func (w *wire) put(m proto.Message) error {
 	if w.closed {
 		return nil
 	}
 	at := len(w.out)
 	out, err := proto.MarshalOptions{}.MarshalAppend(append(w.out, make([]byte, headBytes)...), m)
+	if err == nil && w.check != nil {
+		err = w.check(out[at+headBytes:])
+	}
 	if err != nil {
 		return err
 	}
@@ -80,6 +137,7 @@ func (w *wire) write() {
 		}
 		out := w.out
 		w.out = spare[:0]
+		w.less.Broadcast()
 		w.mu.Unlock()
 		if _, err := w.conn.Write(out); err != nil {
 			w.close()
@@ -105,12 +163,17 @@ func (w *wire) end() {
 	w.closed, w.out = true, nil
 	_ = w.conn.Close()
 	w.more.Broadcast()
+	w.less.Broadcast()
 }
 
 // frames reads what the other end's wire sends.
 type frames struct {
 	from *bufio.Reader
 	body []byte
+	// check, unless it is nil, refuses what is not to be decoded.
+	check func([]byte) error
+	// length is that of the last message.
+	length int
 }
 
 func newFrames(conn net.Conn) *frames {
@@ -127,6 +190,7 @@ func (f *frames) next(m proto.Message) error {
 	if length > MaxFrameBytes {
 		return fmt.Errorf("a frame of %d bytes is longer than one may be", length)
 	}
+	f.length = length
 	body := f.body[:0]
 	// What is only announced costs nothing.
 	for len(body) < length {
@@ -138,6 +202,11 @@ func (f *frames) next(m proto.Message) error {
 	}
 	if cap(body) <= keptBuffer {
 		f.body = body
+	}
+	if f.check != nil {
+		if err := f.check(body); err != nil {
+			return err
+		}
 	}
 	return proto.Unmarshal(body, m)
 }
