@@ -38,6 +38,7 @@ var exampleDrivers = map[string]func(t *testing.T, run *exampleRun, told []strin
 	"guarded":   driveGuarded,
 	"heartbeat": driveHeartbeat,
 	"later":     driveLater,
+	"lookup":    driveLookup,
 	"limited":   driveLimited,
 	"queue":     driveQueue,
 	"router":    driveRouter,
@@ -234,6 +235,13 @@ func driveCaching(t *testing.T, run *exampleRun, told []string) {
 	}
 	assert.Equal(t, told[0], post("seat 12"), "equal bodies get the same ticket")
 	assert.NotEqual(t, told[0], post("seat 13"))
+}
+
+func driveLookup(t *testing.T, run *exampleRun, told []string) {
+	require.Len(t, told, 2)
+	assert.Regexp(t, `^{"ticket":"[0-9a-f-]{36}"}$`, told[0])
+	assert.Equal(t, told[0], told[1], "it has what the other stream has put there")
+	assert.Equal(t, `{"ticket":null}`, run.expect(t, http.StatusOK, http.MethodPost, "/lookup/post", "seat 41").Text())
 }
 
 func driveLater(t *testing.T, run *exampleRun, told []string) {

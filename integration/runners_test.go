@@ -90,37 +90,41 @@ func TestRunnersAreChosen(t *testing.T) {
 func TestRunnersAndResources(t *testing.T) {
 	t.Parallel()
 	p := startConnected(t)
-	const far = "memcached: {addresses: ['127.0.0.1:1']}"
-	p.expect(t, 200, "POST", "/resources/cache/far", far)
-	p.expect(t, 200, "POST", "/resources/cache/both", "multilevel: [far, near]")
-	p.expect(t, 200, "POST", "/resources/cache/near", "memory: {}")
+	const far = `awk: {codec: text, program: '{ print "far:" $0 }'}`
+	p.expect(t, 200, "POST", "/resources/processor/far", far)
+	p.expect(t, 200, "POST", "/resources/processor/near", "mapping: root = content().string()")
+	p.expect(t, 200, "POST", "/resources/processor/both", "try: [{resource: near}, {resource: far}]")
 	p.expect(t, 200, "POST", "/resources/processor/shout", "try: [{javascript: {code: 'benthos.v0_msg_set_string(\"JS\");'}}]")
-	a := p.expect(t, 400, "POST", "/resources/cache/bad", "memcached: {addreses: []}")
-	assert.Contains(t, a.Text(), "addreses", "the linter of the runner that has it")
+	a := p.expect(t, 400, "POST", "/resources/processor/bad", "awk: {programme: a}")
+	assert.Contains(t, a.Text(), "programme", "the linter of the runner that has it")
 
-	cached := func(cache string) string {
-		return withProcessor("a", "{cache: {resource: "+cache+", operator: set, key: k, value: v}}")
-	}
-	p.expect(t, 200, "POST", "/streams/a", cached("near"))
+	with := func(resource string) string { return withProcessor("a", "{resource: "+resource+"}") }
+	p.expect(t, 200, "POST", "/streams/a", with("near"))
 	assertRunner(t, p.client, "a", "core")
-	p.expect(t, 200, "PUT", "/streams/a", cached("both"))
+	p.expect(t, 200, "PUT", "/streams/a", with("both"))
 	assertRunner(t, p.client, "a", "messaging")
-	p.expect(t, 200, "PUT", "/streams/a", withProcessor("a", "{resource: shout}"))
+	answers(t, p.client, "far:x")
+	p.expect(t, 200, "PUT", "/streams/a", with("shout"))
 	assertRunner(t, p.client, "a", "connect")
 	answers(t, p.client, "JS")
-	p.expect(t, 200, "PUT", "/streams/a", cached("near"))
+	p.expect(t, 200, "PUT", "/streams/a", with("near"))
 	assertRunner(t, p.client, "a", "core")
 	answers(t, p.client, "x")
 
 	// A change of the resource moves the streams that use it.
 	pid := mustStatus(t, p.client, "a").PID
-	p.expect(t, 200, "POST", "/resources/cache/near", far)
+	p.expect(t, 200, "POST", "/resources/processor/near", far)
 	assertRunner(t, p.client, "a", "messaging")
 	assert.NotEqual(t, pid, mustStatus(t, p.client, "a").PID)
-	p.expect(t, 200, "POST", "/resources/cache/near", "memory: {}")
+	p.expect(t, 200, "POST", "/resources/processor/near", "mapping: root = content().string()")
 	assertRunner(t, p.client, "a", "core")
 	answers(t, p.client, "x")
-	p.expect(t, 400, "PUT", "/streams/a", "runtime: {runner: core}\n"+cached("both"))
+	p.expect(t, 400, "PUT", "/streams/a", "runtime: {runner: core}\n"+with("both"))
+	assertRunner(t, p.client, "a", "core")
+
+	// What all streams share is in the resource host, which is of another runner.
+	p.expect(t, 200, "POST", "/resources/cache/away", "memcached: {addresses: ['127.0.0.1:1']}")
+	p.expect(t, 200, "PUT", "/streams/a", withProcessor("a", "{cache: {resource: away, operator: set, key: k, value: v}}"))
 	assertRunner(t, p.client, "a", "core")
 
 	// Several runners of a stream, and one that rests, are of the same.
@@ -320,5 +324,22 @@ func TestRunnersInEveryProfile(t *testing.T) {
 		p := startPenstock(t, "--runner", core, "--set", "runners=[mine="+allRunners(t)+"-messaging]")
 		p.expect(t, 200, "POST", "/streams/a", echoMessaging("a"))
 		assertRunner(t, p.client, "a", "mine")
+	})
+	t.Run("templates", func(t *testing.T) {
+		template := filepath.Join(t.TempDir(), "loud.yaml")
+		require.NoError(t, os.WriteFile(template, []byte(`
+name: loud
+type: processor
+fields: [{name: mark, type: string}]
+mapping: |
+  root.awk.codec = "text"
+  root.awk.program = "{ print $0 \"%s\" }".format(this.mark)
+`), 0o600))
+		p := startConnected(t, "-t", template)
+		p.expect(t, 200, "POST", "/streams/a", withProcessor("a", "{loud: {mark: '!'}}"))
+		assertRunner(t, p.client, "a", "messaging")
+		answers(t, p.client, "x!")
+		p.expect(t, 200, "PUT", "/streams/a", echo("a"))
+		assertRunner(t, p.client, "a", "core")
 	})
 }

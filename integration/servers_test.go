@@ -16,12 +16,10 @@ var transits = map[string]transit{
 		From: `nats_jetstream: {urls: ['{{server}}'], stream: THINGS, subject: things.in, create_stream: true, durable: penstock, ack_wait: 3s, max_ack_pending: 64}`,
 	},
 	// The input acknowledges what it was given at once, so that what its runner
-	// has in hand is lost with it.
-	"mqtt": {
-		Start: startMosquitto, Runner: "messaging", InHand: 24,
-		Into: `mqtt: {urls: ['{{server}}'], topic: things/in, client_id: fill, qos: 1, max_in_flight: 16}`,
-		From: `mqtt: {urls: ['{{server}}'], topics: ['things/#'], client_id: empty, qos: 1, clean_session: false}`,
-	},
+	// has in hand is lost with it; one that ends in order delivers that, but for
+	// what it was just about to take.
+	"mqtt":           mqttTransit(24, false),
+	"mqtt_restarted": mqttTransit(1, true),
 	"amqp_0_9": {
 		Start: startRabbitMQ, Runner: "messaging",
 		Into: `
@@ -99,5 +97,13 @@ func TestServers(t *testing.T) {
 			t.Parallel()
 			e.run(t, 4000)
 		})
+	}
+}
+
+func mqttTransit(inHand int, gently bool) transit {
+	return transit{
+		Start: startMosquitto, Runner: "messaging", InHand: inHand, Gently: gently,
+		Into: `mqtt: {urls: ['{{server}}'], topic: things/in, client_id: fill, qos: 1, max_in_flight: 16}`,
+		From: `mqtt: {urls: ['{{server}}'], topics: ['things/#'], client_id: empty, qos: 1, clean_session: false}`,
 	}
 }

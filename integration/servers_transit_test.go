@@ -139,10 +139,13 @@ type transit struct {
 	// Once says that From reads what is there and ends: the stream that
 	// empties the server starts when it is full.
 	Once bool
-	// InHand is how many messages a runner may lose that is killed while it
+	// InHand is how many messages a runner may lose that ends while it
 	// empties the server, since its input acknowledges before the output has
 	// delivered; no stream with a better input loses any.
 	InHand int
+	// Gently has the stream that empties the server restarted in order, in place
+	// of its runner being killed: what is in hand is delivered before.
+	Gently bool
 	// Runner is the runner that the catalogue chooses for both streams.
 	Runner string
 }
@@ -188,6 +191,11 @@ func (e transit) run(t *testing.T, n int) {
 			arrived, again, wrong := c.result(n)
 			require.Fail(t, "the messages do not arrive", "%d of %d, %d again, wrong %v; %s", arrived, n, again, wrong, mustStatus(t, p.client, "empty"))
 		}
+		if e.Gently {
+			c.pass()
+			p.expect(t, 200, "POST", "/streams/empty/restart", "")
+			continue
+		}
 		kill(t, p, "empty")
 		c.pass()
 	}
@@ -208,9 +216,13 @@ func (e transit) run(t *testing.T, n int) {
 		require.GreaterOrEqual(t, arrived, n-e.InHand*len(kills(n)))
 	}
 	require.Empty(t, wrong)
-	t.Logf("%d messages in %s; the runner that fills it killed %d times, the one that empties it %d times; lost %d, came again %d",
-		n, time.Since(began).Round(10*time.Millisecond), len(kills(n)), len(kills(n)), n-arrived, again)
-	if e.InHand == 0 {
+	ended := "killed"
+	if e.Gently {
+		ended = "restarted"
+	}
+	t.Logf("%d messages in %s; the runner that fills it killed %d times, the one that empties it %s %d times; lost %d, came again %d",
+		n, time.Since(began).Round(10*time.Millisecond), len(kills(n)), ended, len(kills(n)), n-arrived, again)
+	if e.InHand == 0 && !e.Gently {
 		require.Positive(t, again, "messages that were in hand at a kill come again")
 	}
 }

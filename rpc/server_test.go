@@ -100,6 +100,49 @@ func TestSetLimits(t *testing.T) {
 	assert.EqualError(t, c.SetLimits(ctx, Limits{CPUs: -1}), "no such limit")
 }
 
+// sharing is a resource host.
+type sharing struct {
+	fake
+	has []Resource
+}
+
+func (s *sharing) Share(_ context.Context, resources []Resource) ([]Refusal, error) {
+	if s.has != nil {
+		return nil, ErrNotPrepared
+	}
+	s.has = resources
+	return []Refusal{{ID: "b", Message: "no\xff"}}, nil
+}
+
+func (s *sharing) Events(_ context.Context, emit func(Event) error) error {
+	return errors.Join(emit(Event{}), emit(Event{Wanting: true}))
+}
+
+func TestShare(t *testing.T) {
+	ctx := context.Background()
+	impl := &sharing{}
+	c := serve(t, impl)
+	want := []Resource{{Type: "cache", ID: "a", Config: []byte("memory: {}"), Generation: 7}, {Type: "rate_limit", ID: "b", Shared: true}}
+	refusals, err := c.Share(ctx, want)
+	require.NoError(t, err)
+	assert.Equal(t, []Refusal{{ID: "b", Message: "no\uFFFD"}}, refusals)
+	require.Len(t, impl.has, 2)
+	assert.Equal(t, want[0], impl.has[0])
+	assert.True(t, impl.has[1].Shared)
+	_, err = c.Share(ctx, nil)
+	require.ErrorIs(t, err, ErrNotPrepared)
+
+	var told []bool
+	require.NoError(t, c.Events(ctx, func(e Event) error {
+		told = append(told, e.Wanting)
+		return nil
+	}))
+	assert.Equal(t, []bool{false, true}, told)
+	_, err = c.Prepare(ctx, PrepareRequest{Host: true})
+	require.NoError(t, err)
+	assert.True(t, impl.prepared.Host)
+}
+
 // older is a runner of before there were policies.
 type older struct {
 	runnerpb.UnimplementedRunnerServiceServer

@@ -17,6 +17,10 @@ import (
 // with the resource host.
 const maxReconnect = 5 * time.Second
 
+// reconnectPause is how long a runner that has just been connected waits for the
+// next connection: one that throws them away keeps nobody busy.
+const reconnectPause = 50 * time.Millisecond
+
 // keepConnected connects a runner with the resource host each time it says that
 // it needs that, for as long as it is followed.
 func (s *Supervisor) keepConnected(inst *instance) {
@@ -32,6 +36,11 @@ func (s *Supervisor) keepConnected(inst *instance) {
 	inst.sharing.Store(int32(uses))
 	for {
 		s.connectPatiently(ctx, inst)
+		select {
+		case <-time.After(reconnectPause):
+		case <-ctx.Done():
+			return
+		}
 		select {
 		case <-inst.wants:
 		case <-ctx.Done():

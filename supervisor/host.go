@@ -2,13 +2,11 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
-	"penstock/rpc"
 	"penstock/supervisor/document"
 	"penstock/supervisor/options"
 	"penstock/supervisor/store"
@@ -106,13 +104,13 @@ func (s *Supervisor) runningHost(ctx context.Context) (*instance, error) {
 		if v != nil && v.active() {
 			return v.current, nil
 		}
-		var news <-chan struct{}
+		// One that is being made shows nothing yet.
+		news := st.born
 		if v != nil {
 			news = v.superseded
 		}
 		select {
 		case <-news:
-		case <-st.born:
 			if v == nil && st.seen.Load() == nil {
 				// It could not be made, which was told to whoever tried.
 				<-st.gone
@@ -138,56 +136,6 @@ func (s *Supervisor) hosts() *instance {
 		return nil
 	}
 	return v.current
-}
-
-// share has the host have these resources. The caller holds sharing. Without a
-// host that runs there is nothing to do: the next is told of what is in force.
-func (s *Supervisor) share(ctx context.Context, byID map[string]storedResource) ([]rpc.Refusal, error) {
-	inst := s.hosts()
-	if inst == nil {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeouts.Prepare)
-	defer cancel()
-	refusals, err := inst.proc.Share(ctx, sharedOut(byID))
-	if err != nil && (!inst.alive() || diedSoon(inst.proc, err)) {
-		return nil, nil
-	}
-	return refusals, err
-}
-
-// outgrows is the host when its runner does not have what the resources name, and
-// it has to be started anew as another; else nil. The error, which wraps
-// ErrInvalid, is that no runner has it.
-func (s *Supervisor) outgrows(ctx context.Context, byID map[string]storedResource) (*stream, error) {
-	if _, err := s.chooseForHost(ctx, "", byID); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	st := s.streams[hostID]
-	s.mu.RUnlock()
-	inst := s.hosts()
-	if st == nil || inst == nil {
-		return nil, nil
-	}
-	if _, err := s.chooseForHost(ctx, inst.runner, byID); err != nil {
-		return st, nil
-	}
-	return nil, nil
-}
-
-// reshare has the host have what is in force, which may have changed since it
-// was prepared.
-func (s *Supervisor) reshare(ctx context.Context) {
-	s.sharing.Lock()
-	defer s.sharing.Unlock()
-	refusals, err := s.share(ctx, s.resources.snapshot())
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.log.Error("the resource host has not taken the resources that are in force: it has older ones until it is started again", zap.Error(err))
-	}
-	for _, r := range refusals {
-		s.log.Error("the resource host cannot build a resource: streams that use it wait", zap.String("resource", r.ID), zap.String("reason", r.Message))
-	}
 }
 
 // patrolHost ends the host when there is nothing in it and nobody needs it.

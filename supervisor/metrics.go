@@ -25,6 +25,9 @@ func (s *Supervisor) targets() []telemetry.Target {
 	for _, st := range streams {
 		v := st.seen.Load()
 		target := telemetry.Target{Stream: publicID(st.id), Replica: st.shownNumber(), State: string(v.state), Restarts: v.restarts}
+		if st.isHost() {
+			target.State = ""
+		}
 		switch {
 		case v.active():
 			target.PID = v.current.proc.PID()

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 
 	"penstock/rpc"
 	"penstock/supervisor/document"
@@ -54,23 +51,6 @@ func newResource(typ, id string, doc *document.Document) (storedResource, error)
 	return storedResource{typ: typ, doc: doc, labelled: labelled, outline: outline, components: &componentsOf{}}, nil
 }
 
-// outlineOf is a resource's config without anything below the names that it
-// begins with: enough to tell whether a stream may use such a component, and
-// nothing that is none of the stream's business.
-func outlineOf(doc *document.Document, id string) ([]byte, error) {
-	outline := map[string]any{}
-	if fields, ok := doc.Value().(map[string]any); ok {
-		for name, value := range fields {
-			outline[name] = nil
-			if name == "type" {
-				outline[name] = value
-			}
-		}
-	}
-	outline["label"] = id
-	return json.Marshal(outline)
-}
-
 // toRPC lists resources for a stream in order; the one with the id check is to be
 // checked. Of those that are shared the stream is told no more than it needs.
 func toRPC(byID map[string]storedResource, check string) []rpc.Resource {
@@ -85,17 +65,6 @@ func toRPC(byID map[string]storedResource, check string) []rpc.Resource {
 			r.Shared, r.Config = true, res.outline
 		}
 		out = append(out, r)
-	}
-	return out
-}
-
-// sharedOut lists the resources for the resource host, in order.
-func sharedOut(byID map[string]storedResource) []rpc.Resource {
-	var out []rpc.Resource
-	for _, id := range slices.Sorted(maps.Keys(byID)) {
-		if res := byID[id]; sharedType(res.typ) {
-			out = append(out, rpc.Resource{Type: res.typ, ID: id, Config: res.labelled.Text(), Generation: res.generation})
-		}
 	}
 	return out
 }
@@ -185,44 +154,6 @@ func (s *Supervisor) PutResource(ctx context.Context, typ, id string, doc *docum
 		return &SetError{Failures: failures}
 	}
 	return nil
-}
-
-// putShared exchanges a resource in the host, which builds it before it takes the
-// old one's place, and only then keeps it. The caller has the turn of bulk changes.
-func (s *Supervisor) putShared(ctx context.Context, id string, candidate map[string]storedResource, ch Change) error {
-	s.sharing.Lock()
-	defer s.sharing.Unlock()
-	before, generation := s.resources.present()
-	res := candidate[id]
-	res.generation = generation + 1
-	candidate[id] = res
-	renew, err := s.outgrows(ctx, candidate)
-	if err != nil {
-		return err
-	}
-	if renew != nil {
-		if _, err := s.keepResource(id, res, ch.origin); err != nil {
-			return err
-		}
-		return renew.do(s.root, func(ctx context.Context) error { return renew.renew(ctx, s.stopTimeout(ch)) })
-	}
-	refusals, err := s.share(ctx, candidate)
-	for _, r := range refusals {
-		if r.ID == id {
-			err = &InvalidError{r.Message}
-		}
-	}
-	if err == nil {
-		_, err = s.keepResource(id, res, ch.origin)
-	}
-	if err == nil {
-		return nil
-	}
-	// Whatever the host has taken of it.
-	if _, undone := s.share(s.root, before); undone != nil {
-		s.log.Error("the resource host may have a resource that is not in force", zap.String("resource", id), zap.Error(undone))
-	}
-	return err
 }
 
 // keepResource has the store take a resource, and then puts it into force.

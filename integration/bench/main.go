@@ -66,6 +66,7 @@ func phases() []phase {
 		{"bodies", "large bodies", (*bench).bodies},
 		{"update", "changes under load", (*bench).update},
 		{"engine", "messages of streams", (*bench).engine},
+		{"shared", "shared resources", (*bench).shared},
 		{"memory", "memory of idle streams", (*bench).memory},
 		{"runners", "runners of the catalogue", (*bench).runners},
 		{"fleet", "many streams", (*bench).fleet},

@@ -109,6 +109,40 @@ func TestGivenAndTaken(t *testing.T) {
 
 // TestOnlyListeningSockets: what is no TCP socket that listens is not taken,
 // from neither side.
+func TestJoined(t *testing.T) {
+	h := &holder{fd: -1}
+	dial := serve(t, handover.Handler(h, notFound))
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	require.NoError(t, handover.Join(t.Context(), dial(), ends[0]))
+	require.NoError(t, unix.Close(ends[0]))
+	_, err = unix.Write(h.fd, []byte("across"))
+	require.NoError(t, err)
+	text := make([]byte, 16)
+	n, err := unix.Read(ends[1], text)
+	require.NoError(t, err)
+	assert.Equal(t, "across", string(text[:n]))
+	require.NoError(t, errors.Join(unix.Close(h.fd), unix.Close(ends[1])))
+
+	listener := listen(t, "tcp4", "127.0.0.1:0").(*net.TCPListener)
+	connected, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	defer connected.Close()
+	file, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer file.Close()
+	for name, fd := range map[string]int{
+		"listener": descriptor(t, listener), "tcp": descriptor(t, connected.(*net.TCPConn)), "file": int(file.Fd()),
+		"unix listener": descriptor(t, listen(t, "unix", filepath.Join(t.TempDir(), "s")).(*net.UnixListener)),
+	} {
+		h := &holder{fd: -1}
+		dial := serve(t, handover.Handler(h, notFound))
+		assert.ErrorIs(t, handover.Join(t.Context(), dial(), fd), handover.ErrRefused, name)
+		assert.Negative(t, h.fd, name)
+	}
+	assert.ErrorIs(t, handover.Join(t.Context(), serve(t, notFound)(), descriptor(t, listener)), handover.ErrUnsupported)
+}
+
 func TestOnlyListeningSockets(t *testing.T) {
 	listener := listen(t, "tcp4", "127.0.0.1:0").(*net.TCPListener)
 	connected, err := net.Dial("tcp", listener.Addr().String())

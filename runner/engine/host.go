@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
+	"gopkg.in/yaml.v3"
 
 	"penstock/rpc"
 	"penstock/rpc/sharepb"
@@ -48,7 +49,9 @@ type host struct {
 type hosted struct {
 	res       rpc.Resource
 	resources *service.Resources
-	close     func(context.Context) error
+	// among are the labels of all resources that there were when it was built.
+	among map[string]bool
+	close func(context.Context) error
 	// using is held for reading by those who use it.
 	using sync.RWMutex
 }
@@ -84,7 +87,7 @@ func (h *host) build(list []rpc.Resource) []rpc.Refusal {
 		h.mu.RLock()
 		old := h.byID[res.ID]
 		h.mu.RUnlock()
-		if old != nil && old.res.Generation == res.Generation && old.res.Type == res.Type && string(old.res.Config) == string(res.Config) {
+		if old != nil && old.serves(res, list) {
 			continue
 		}
 		made, err := h.make(res, list)
@@ -162,7 +165,35 @@ func (h *host) make(res rpc.Resource, list []rpc.Resource) (*hosted, error) {
 		_ = closing(context.Background())
 		return nil, err
 	}
-	return &hosted{res: res, resources: resources, close: closing}, nil
+	made := &hosted{res: res, resources: resources, among: map[string]bool{}, close: closing}
+	for _, other := range list {
+		made.among[other.ID] = true
+	}
+	return made, nil
+}
+
+// serves says that a resource need not be built anew. One that names a label which
+// was not there when it was built does not know it.
+func (h *hosted) serves(res rpc.Resource, list []rpc.Resource) bool {
+	if h.res.Generation != res.Generation || h.res.Type != res.Type || string(h.res.Config) != string(res.Config) {
+		return false
+	}
+	return !slices.ContainsFunc(list, func(other rpc.Resource) bool {
+		return !h.among[other.ID] && mentions(res.Config, other.ID)
+	})
+}
+
+// mentions says that some value in a config is the label.
+func mentions(config []byte, label string) bool {
+	var root yaml.Node
+	if err := yaml.Unmarshal(config, &root); err != nil {
+		return false
+	}
+	var in func(n *yaml.Node) bool
+	in = func(n *yaml.Node) bool {
+		return n.Kind == yaml.ScalarNode && n.Value == label || slices.ContainsFunc(n.Content, in)
+	}
+	return in(&root)
 }
 
 // mend tries what could not be built again, until the host stops.

@@ -51,7 +51,7 @@ func registerInproc(env *service.Environment, policy rpc.ComponentPolicy, link *
 		n := &numberings{byID: map[string]*numbering{}}
 		errs = append(errs, n.register(env))
 		errs = append(errs, env.RegisterBatchOutput(inprocName, spec("Gives what it gets to inputs of other streams."),
-			func(conf *service.ParsedConfig, mgr *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
+			func(conf *service.ParsedConfig, _ *service.Resources) (service.BatchOutput, service.BatchPolicy, int, error) {
 				pipe, err := conf.FieldString()
 				if err != nil {
 					return nil, service.BatchPolicy{}, 0, err

@@ -152,6 +152,20 @@ func TestHostExchangesWhatHasChanged(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "kept", string(value))
 
+	// One that names a label learns of it when there is one.
+	both := rpc.Resource{Type: "cache", ID: "both", Config: []byte("label: both\nmultilevel: [two, late]"), Generation: 9}
+	_, err = s.Share([]rpc.Resource{memory("one", "c", 3), memory("two", "b", 2), both})
+	require.NoError(t, err)
+	_, err = s.Share([]rpc.Resource{memory("one", "c", 3), memory("two", "b", 2), both, memory("late", "l", 10)})
+	require.NoError(t, err)
+	require.NoError(t, cache("both").Set(ctx, "deep", []byte("both"), nil))
+	value, err = cache("late").Get(ctx, "deep")
+	require.NoError(t, err)
+	assert.Equal(t, "both", string(value))
+	value, err = cache("two").Get(ctx, "own")
+	require.NoError(t, err)
+	assert.Equal(t, "kept", string(value))
+
 	// What cannot be had is waited for, and had when it can be.
 	brief, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()

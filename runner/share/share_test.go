@@ -310,8 +310,12 @@ func TestPullThatEnds(t *testing.T) {
 			assert.NoError(t, err)
 		}
 	})
-	for pulled.Load() < batches {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Microsecond)
+	for attempt := 0; pulled.Load() < batches; attempt++ {
+		wait := 200 * time.Microsecond
+		if attempt%10 == 0 {
+			wait = time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		b, settle, err := to.Pull(ctx, "p")
 		cancel()
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -257,6 +258,8 @@ func (i *Installed) describe(r, last *round) {
 		ids = append(ids, runner.buildID)
 	}
 	i.cache.retain(ids)
+	// What was read is ten times what is kept of it, and nobody reads it again soon.
+	debug.FreeOSMemory()
 }
 
 // runner is one that was found: as it was in the last round when the file is the

@@ -28,6 +28,7 @@ type Entry struct {
 
 // Library is all that runners say of their components.
 type Library struct {
+	whole *Catalogue
 	byKey map[key]*book
 	// runner is that of which it is alone; empty when it is of all.
 	runner string
@@ -49,7 +50,7 @@ func (i *Installed) Library(ctx context.Context, runner string) (*Library, error
 	if runner != "" && !slices.ContainsFunc(whole.runners, func(r *Runner) bool { return r.Name == runner }) {
 		return nil, fmt.Errorf("runner %q: %w: installed are %s", runner, ErrNoComponent, whole.names())
 	}
-	out := &Library{byKey: map[key]*book{}, runner: runner}
+	out := &Library{whole: whole, byKey: map[key]*book{}, runner: runner}
 	for _, r := range whole.runners {
 		// Of a component that the runner lacks nobody needs to read more.
 		if runner != "" && r.Name != runner {
@@ -128,10 +129,14 @@ func (l *Library) find(class, name string) (*book, error) {
 	if near := append(nearest(name, names), elsewhere...); len(near) > 0 {
 		return nil, fmt.Errorf("%s %q: %w: did you mean %s?", class, name, ErrNoComponent, strings.Join(near, " or "))
 	}
-	for _, known := range known().Runners {
-		if known.has(key{rpc.ComponentType(class), name}) {
-			return nil, fmt.Errorf("%s %q: %w: the runner %s has it, and `make %s` builds that", class, name, ErrNoComponent, known.Name, target(known.Name))
+	named := Named{Refs: []Ref{{Class: rpc.ComponentType(class), Name: name}}}
+	for _, r := range l.whole.runners {
+		if r.Carries(named) {
+			return nil, fmt.Errorf("%s %q: %w: the runner %s does not have it, and %s has", class, name, ErrNoComponent, l.runner, r.Name)
 		}
+	}
+	if known := l.whole.index.with(named); known != nil {
+		return nil, fmt.Errorf("%s %q: %w: the runner %s has it, and `make %s` builds that", class, name, ErrNoComponent, known.Name, target(known.Name))
 	}
 	return nil, fmt.Errorf("%s %q: %w: GET /components?class=%s lists what there is", class, name, ErrNoComponent, class)
 }

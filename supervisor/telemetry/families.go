@@ -174,7 +174,7 @@ func streamFamilies(answers []answer, asked time.Duration) []*dto.MetricFamily {
 	}
 	for i := range answers {
 		a := &answers[i]
-		if a.Replica <= 1 {
+		if a.Replica <= 1 && a.State != "" {
 			states[a.State]++
 		}
 		restarts.ofStream(a, float64(a.Restarts))

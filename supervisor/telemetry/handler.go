@@ -20,7 +20,7 @@ type Target struct {
 	// several, from 1; else 0. No two targets of a scrape have the same.
 	Stream  string
 	Replica int
-	// State is counted by penstock_streams.
+	// State is counted by penstock_streams; empty where there is no stream.
 	State string
 	// Restarts is how often it was started again.
 	Restarts uint64
