@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -197,11 +198,11 @@ func (r *recorder) Component(_ context.Context, class, name, runner string) (cat
 	return catalogue.Schema{"class": class, "name": name, "runners": []string{runner}, "type": "object"}, nil
 }
 
-func (r *recorder) ConfigSchema(_ context.Context, runner string) (catalogue.Schema, error) {
+func (r *recorder) ConfigSchema(_ context.Context, runner string) (json.RawMessage, error) {
 	if err := r.fails(); err != nil {
 		return nil, err
 	}
-	return catalogue.Schema{"title": "of " + runner}, nil
+	return json.Marshal(catalogue.Schema{"title": "of " + runner})
 }
 
 func (r *recorder) fails() error {

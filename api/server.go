@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/netip"
 	"time"
@@ -47,7 +48,7 @@ type Streams interface {
 	RunnerVersions() map[string]string
 	Components(ctx context.Context, class, runner string) ([]catalogue.Entry, error)
 	Component(ctx context.Context, class, name, runner string) (catalogue.Schema, error)
-	ConfigSchema(ctx context.Context, runner string) (catalogue.Schema, error)
+	ConfigSchema(ctx context.Context, runner string) (json.RawMessage, error)
 
 	PutResource(ctx context.Context, typ, id string, doc *document.Document, ch supervisor.Change) error
 	Resources() []supervisor.Resource

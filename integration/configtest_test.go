@@ -210,7 +210,9 @@ func TestLintOutlivesWhatItLints(t *testing.T) {
 		"g-aliases.yaml": "input: {generate: {count: 1, mapping: 'root = 1'}}\nl0: &l0 [x, x, x, x, x, x, x, x, x, x]\n" + aliases(7) + "output: {drop: {}}\n",
 		"z.yaml":         configFiles["bad.yaml"],
 	}
-	v := penstockVerb(t, folder(t, files), "lint", "--timeout", "3s", "--memory", "512MiB", "./...")
+	dir := folder(t, files)
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "e-pipe.yaml"), 0o600))
+	v := penstockVerb(t, dir, "lint", "--timeout", "3s", "--memory", "512MiB", "./...")
 	t.Logf("%s, at most %d MiB\n%s", v.took, v.resident>>20, v.stderr)
 	assert.Equal(t, 1, v.code)
 	assert.Less(t, v.resident, int64(600<<20), "bytes of memory")
@@ -220,6 +222,7 @@ func TestLintOutlivesWhatItLints(t *testing.T) {
 	assert.NotContains(t, v.stderr, "f.yaml")
 	assert.Regexp(t, `(?m)^b-memory\.yaml\(1,1\) it cannot be linted: .*out of memory`, v.stderr)
 	assert.Regexp(t, `(?m)^d-slow\.yaml\(1,1\) it cannot be linted: it took longer than 3s`, v.stderr)
+	assert.Regexp(t, `(?m)^e-pipe\.yaml\(1,1\) it cannot be linted: it took longer than 3s`, v.stderr)
 	assert.Regexp(t, `(?m)^g-aliases\.yaml\(.*expands to more than 100000 nodes`, v.stderr)
 	assert.Empty(t, mentioning("512MiB"), "processes that outlived the command")
 }

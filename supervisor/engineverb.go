@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"penstock/supervisor/document"
 	"penstock/supervisor/offline"
@@ -23,8 +22,9 @@ type EngineVerb struct {
 	Memory options.Bytes
 	// Args are the verb, its flags and files.
 	Args []string
-	// Files are configs whose components the runner has to have, and Templates
-	// globs of templates that they use. What cannot be read is the verb's to tell.
+	// Files are configs, unit tests and templates whose components the runner has to
+	// have, and Templates globs of templates that they use. What cannot be read is the
+	// verb's to tell.
 	Files, Templates []string
 }
 
@@ -48,7 +48,7 @@ func RunEngineVerb(ctx context.Context, v EngineVerb, stdout, stderr io.Writer) 
 func (v EngineVerb) runner(ctx context.Context, core string) (string, error) {
 	var docs []*document.Document
 	for _, path := range v.Files {
-		text, err := os.ReadFile(path)
+		text, err := readFile(path)
 		if err != nil || !isYAML(path) {
 			continue
 		}

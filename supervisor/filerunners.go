@@ -40,7 +40,7 @@ func newFileRunners(core string, templates []string) (*fileRunners, error) {
 	for _, glob := range templates {
 		paths, _ := filepath.Glob(glob)
 		for _, path := range paths {
-			if text, err := os.ReadFile(path); err == nil {
+			if text, err := readFile(path); err == nil {
 				f.templates = append(f.templates, rpc.Template{Path: path, Text: text})
 			}
 		}
@@ -67,7 +67,7 @@ func (f *fileRunners) choose(ctx context.Context, wanted string, docs ...*docume
 	runner, _, err := chooseRunner(ctx, f.installed, templated, wanted, func(c *catalogue.Catalogue) catalogue.Named {
 		var named catalogue.Named
 		for _, value := range values {
-			named = named.And(c.Named(value))
+			named = named.And(c.Named(value)).And(namedByTests(c, value))
 		}
 		return named
 	})
@@ -75,4 +75,41 @@ func (f *fileRunners) choose(ctx context.Context, wanted string, docs ...*docume
 		return "", err
 	}
 	return runner.Path, nil
+}
+
+// longestFile bounds the files that are read outside of the processes that lint: a
+// config of a few MB is a very long one.
+const longestFile = 32 << 20
+
+// readFile reads a file of which it is certain that it ends. Of any other, such as a
+// pipe that nobody writes to, a process tells that may be killed.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > longestFile:
+		return nil, fmt.Errorf("%s is no file of %d MiB at most", path, longestFile>>20)
+	}
+	return os.ReadFile(path)
+}
+
+// namedByTests is what a file names that is no stream's: the processors that unit
+// tests put in the place of others, and, in a template, what that makes.
+func namedByTests(c *catalogue.Catalogue, value any) (out catalogue.Named) {
+	file, _ := value.(map[string]any)
+	tests, _ := file["tests"].([]any)
+	for _, test := range tests {
+		of, _ := test.(map[string]any)
+		mocks, _ := of["mocks"].(map[string]any)
+		for label, mock := range mocks {
+			out = out.And(c.NamedBy(rpc.TypeProcessor, mock, "tests.mocks."+label))
+		}
+	}
+	name, isTemplate := file["name"].(string)
+	class, _ := file["type"].(string)
+	if _, maps := file["mapping"].(string); isTemplate && maps {
+		out = out.And(c.NamedBy(rpc.ComponentType(class), map[string]any{name: nil}, name))
+	}
+	return out
 }

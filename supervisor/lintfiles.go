@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -227,7 +226,7 @@ func checkFile(file LintFile) fileCheck {
 	if !isYAML(file.Path) {
 		return c
 	}
-	text, err := os.ReadFile(file.Path)
+	text, err := readFile(file.Path)
 	if err != nil {
 		return c // The engine says so.
 	}

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"path/filepath"
@@ -210,42 +211,48 @@ func (s *Supervisor) RunnerVersions() map[string]string {
 	return out
 }
 
-// library is what the installed runners say of their components, or one of them.
-func (s *Supervisor) library(ctx context.Context, runner string) (*catalogue.Library, error) {
+// withLibrary has use read what the installed runners say of their components, or
+// one of them. One after the other: it is some MB, and many may ask at once.
+func (s *Supervisor) withLibrary(ctx context.Context, runner string, use func(*catalogue.Library) error) error {
+	s.libraries.Lock()
+	defer s.libraries.Unlock()
 	library, err := s.installed.Library(ctx, runner)
 	if errors.Is(err, catalogue.ErrClosed) {
-		return nil, ErrClosed
+		return ErrClosed
 	}
-	return library, err
+	if err != nil {
+		return err
+	}
+	return use(library)
 }
 
 // Components lists the components that the installed runners carry, or one of
 // them, of a class or of all. The error wraps ErrNoComponent for a class or runner
 // that there is not.
-func (s *Supervisor) Components(ctx context.Context, class, runner string) ([]catalogue.Entry, error) {
-	library, err := s.library(ctx, runner)
-	if err != nil {
-		return nil, err
-	}
-	return library.List(class)
+func (s *Supervisor) Components(ctx context.Context, class, runner string) (list []catalogue.Entry, err error) {
+	err = s.withLibrary(ctx, runner, func(l *catalogue.Library) (err error) {
+		list, err = l.List(class)
+		return err
+	})
+	return list, err
 }
 
 // Component is the schema of a component's config, as the smallest runner that has
 // it describes it, or the one that is named. The error wraps ErrNoComponent.
-func (s *Supervisor) Component(ctx context.Context, class, name, runner string) (catalogue.Schema, error) {
-	library, err := s.library(ctx, runner)
-	if err != nil {
-		return nil, err
-	}
-	return library.Component(class, name)
+func (s *Supervisor) Component(ctx context.Context, class, name, runner string) (schema catalogue.Schema, err error) {
+	err = s.withLibrary(ctx, runner, func(l *catalogue.Library) (err error) {
+		schema, err = l.Component(class, name)
+		return err
+	})
+	return schema, err
 }
 
 // ConfigSchema is the schema of a stream's config with the components of all
-// installed runners, or of one. The error wraps ErrNoComponent.
-func (s *Supervisor) ConfigSchema(ctx context.Context, runner string) (catalogue.Schema, error) {
-	library, err := s.library(ctx, runner)
-	if err != nil {
-		return nil, err
-	}
-	return library.Whole(), nil
+// installed runners, or of one, in JSON. The error wraps ErrNoComponent.
+func (s *Supervisor) ConfigSchema(ctx context.Context, runner string) (text json.RawMessage, err error) {
+	err = s.withLibrary(ctx, runner, func(l *catalogue.Library) (err error) {
+		text, err = json.Marshal(l.Whole())
+		return err
+	})
+	return text, err
 }

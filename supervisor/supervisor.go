@@ -39,6 +39,7 @@ type Supervisor struct {
 	confiner    *confiner
 	calls       *calls.Calls
 	installed   *catalogue.Installed
+	libraries   sync.Mutex // of what the runners say of themselves, one at a time
 	sockets     *sockets
 	pool        *pool
 

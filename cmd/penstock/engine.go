@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,10 +37,9 @@ func newTestCommand() *cobra.Command {
 			}
 			t.Args = repeat(repeat(repeat(t.Args, "-r", resources), "-e", envFiles), "-t", templates)
 			t.Templates = splitCommas(templates)
-			if found, err := findLintFiles(append(slices.Clone(args), splitCommas(resources)...)); err == nil {
-				for _, file := range found {
-					t.Files = append(t.Files, file.Path)
-				}
+			t.Files = filesOf(append(slices.Clone(args), splitCommas(resources)...))
+			for _, path := range t.Files {
+				t.Files = append(t.Files, testPartner(path))
 			}
 			return engineVerb(cmd.Context(), t, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -73,6 +74,8 @@ func newTemplateCommand() *cobra.Command {
 				t.Args = append(t.Args, "--verbose")
 			}
 			t.Args = repeat(repeat(t.Args, "-e", envFiles), "-t", templates)
+			t.Files = filesOf(args)
+			t.Templates = append(slices.Clone(t.Files), splitCommas(templates)...)
 			return engineVerb(cmd.Context(), t, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -83,6 +86,30 @@ func newTemplateCommand() *cobra.Command {
 	engineFlags(lint, &t)
 	cmd.AddCommand(lint)
 	return cmd
+}
+
+// filesOf are the paths of the files that the arguments name. What is wrong with
+// the arguments the engine's verb says.
+func filesOf(args []string) (paths []string) {
+	found, err := findLintFiles(args)
+	if err != nil {
+		return nil
+	}
+	for _, file := range found {
+		paths = append(paths, file.Path)
+	}
+	return paths
+}
+
+// testPartner is the file of the tests of a config, and the config of a file of
+// tests: either stands for both. It need not exist.
+func testPartner(path string) string {
+	ext := filepath.Ext(path)
+	name := strings.TrimSuffix(path, ext)
+	if config, is := strings.CutSuffix(name, testSuffix); is {
+		return config + ext
+	}
+	return name + testSuffix + ext
 }
 
 // engineFlags are those that say in what the engine's verb runs.

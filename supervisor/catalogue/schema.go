@@ -226,10 +226,11 @@ func object(children []rpc.Field, refs string) Schema {
 }
 
 // isRequired says that a field has to be there: neither it has a default, nor has
-// all that is in it.
+// all that is in it. The engine takes a list or a map that is not there for an empty
+// one, and does without what is deprecated.
 func isRequired(f rpc.Field) bool {
 	switch {
-	case f.Optional, len(f.Default) > 0:
+	case f.Optional, f.Deprecated, len(f.Default) > 0, slices.Contains([]string{kindArray, kind2DArray, kindMap}, f.Kind):
 		return false
 	case len(f.Children) == 0:
 		return true

@@ -30,7 +30,7 @@ func libraryOf(t *testing.T, runner string) *Library {
 	script(t, p.cfg.Others["more"], says(t, p.dir, with(component(rpc.TypeInput, "queue",
 		rpc.Field{Name: "grid", Type: "int", Kind: "2darray", Default: json.RawMessage("[]"), Examples: []any{[]any{1.0}}},
 		rpc.Field{Name: "key", Type: "string", Kind: "map", Secret: true},
-		rpc.Field{Name: "gone", Type: "bool", Kind: "scalar", Deprecated: true, Optional: true},
+		rpc.Field{Name: "gone", Type: "bool", Kind: "scalar", Deprecated: true},
 		rpc.Field{Name: "mode", Type: "string", Kind: "scalar", Options: []string{"a"}, AnnotatedOptions: [][2]string{{"b", "means b"}}},
 		rpc.Field{Name: "share", Type: "float", Kind: "scalar", Optional: true},
 		rpc.Field{Name: "any", Type: "unknown", Kind: "scalar", Optional: true},
@@ -109,6 +109,8 @@ func TestSchemaOfWholeConfigs(t *testing.T) {
 		"pipeline: {threads: 4, processors: [{try: [{mapping: 'root = this'}, {switch: [{check: '', processors: [{noop: {}}]}]}]}]}",
 		"output: {label: x, broker: {pattern: fan_out, outputs: [{drop: {}, processors: [{type: noop}]}]}}",
 		"runtime: {replicas: 3}\nbuffer: {memory: {}}",
+		// Neither lists and maps nor what is deprecated have to be there.
+		"input: {queue: {mode: a}}",
 	} {
 		assert.NoError(t, whole.Validate(values(t, config)), config)
 	}
@@ -160,7 +162,7 @@ func TestSchemaOfAComponent(t *testing.T) {
 	assert.JSONEq(t, `{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "/components/input/queue",
 		"title": "input queue", "class": "input", "name": "queue", "status": "stable", "summary": "", "runners": ["more"],
-		"type": "object", "additionalProperties": false, "required": ["key", "mode"],
+		"type": "object", "additionalProperties": false, "required": ["mode"],
 		"properties": {
 			"grid": {"type": "array", "items": {"type": "array", "items": {"type": ["integer", "string"], "pattern": "^-?[0-9]+$|\\$\\{"}}, "default": [], "examples": [[1]]},
 			"key": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}, "writeOnly": true},
