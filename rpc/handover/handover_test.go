@@ -114,7 +114,7 @@ func TestJoined(t *testing.T) {
 	dial := serve(t, handover.Handler(h, notFound))
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	require.NoError(t, handover.Join(t.Context(), dial(), ends[0]))
+	require.NoError(t, handover.Join(t.Context(), dial(), ends[0], "name"))
 	require.NoError(t, unix.Close(ends[0]))
 	_, err = unix.Write(h.fd, []byte("across"))
 	require.NoError(t, err)
@@ -137,10 +137,10 @@ func TestJoined(t *testing.T) {
 	} {
 		h := &holder{fd: -1}
 		dial := serve(t, handover.Handler(h, notFound))
-		assert.ErrorIs(t, handover.Join(t.Context(), dial(), fd), handover.ErrRefused, name)
+		assert.ErrorIs(t, handover.Join(t.Context(), dial(), fd, "name"), handover.ErrRefused, name)
 		assert.Negative(t, h.fd, name)
 	}
-	assert.ErrorIs(t, handover.Join(t.Context(), serve(t, notFound)(), descriptor(t, listener)), handover.ErrUnsupported)
+	assert.ErrorIs(t, handover.Join(t.Context(), serve(t, notFound)(), descriptor(t, listener), "name"), handover.ErrUnsupported)
 }
 
 func TestOnlyListeningSockets(t *testing.T) {
