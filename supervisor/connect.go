@@ -37,13 +37,6 @@ func (s *Supervisor) keepConnected(inst *instance) {
 	inst.sharing.Store(int32(uses))
 	for {
 		s.connectPatiently(ctx, inst)
-		// One that loses each connection at once, or says so, does not keep the
-		// server from its work.
-		select {
-		case <-time.After(askAgain):
-		case <-ctx.Done():
-			return
-		}
 		select {
 		case <-time.After(reconnectPause):
 		case <-ctx.Done():

@@ -107,14 +107,14 @@ func TestGivenAndTaken(t *testing.T) {
 	require.NoError(t, unix.Close(h.fd))
 }
 
-// TestJoined: one end of a connection to another runner is taken, and nothing
-// else.
+// TestOnlyListeningSockets: what is no TCP socket that listens is not taken,
+// from neither side.
 func TestJoined(t *testing.T) {
 	h := &holder{fd: -1}
 	dial := serve(t, handover.Handler(h, notFound))
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
-	require.NoError(t, handover.Join(t.Context(), dial(), ends[0], "other"))
+	require.NoError(t, handover.Join(t.Context(), dial(), ends[0], "name"))
 	require.NoError(t, unix.Close(ends[0]))
 	_, err = unix.Write(h.fd, []byte("across"))
 	require.NoError(t, err)
@@ -137,14 +137,12 @@ func TestJoined(t *testing.T) {
 	} {
 		h := &holder{fd: -1}
 		dial := serve(t, handover.Handler(h, notFound))
-		assert.ErrorIs(t, handover.Join(t.Context(), dial(), fd, "other"), handover.ErrRefused, name)
+		assert.ErrorIs(t, handover.Join(t.Context(), dial(), fd, "name"), handover.ErrRefused, name)
 		assert.Negative(t, h.fd, name)
 	}
-	assert.ErrorIs(t, handover.Join(t.Context(), serve(t, notFound)(), descriptor(t, listener), "other"), handover.ErrUnsupported)
+	assert.ErrorIs(t, handover.Join(t.Context(), serve(t, notFound)(), descriptor(t, listener), "name"), handover.ErrUnsupported)
 }
 
-// TestOnlyListeningSockets: what is no TCP socket that listens is not taken,
-// from neither side.
 func TestOnlyListeningSockets(t *testing.T) {
 	listener := listen(t, "tcp4", "127.0.0.1:0").(*net.TCPListener)
 	connected, err := net.Dial("tcp", listener.Addr().String())
