@@ -233,7 +233,7 @@ func TestLeaksContention(t *testing.T) {
 	assert.Empty(t, children(p.PID), "children, zombies too")
 	h, err := held(p)
 	require.NoError(t, err)
-	assert.Len(t, h.Data, 6, "the data directory with its lock, its state, its calls, run and streams: %v", h.Data)
+	assert.Len(t, h.Data, 8, "the data directory with its lock, its state, its calls, run, streams, and what its runner says of itself: %v", h.Data)
 }
 
 // settled returns what a supervisor holds once it holds no more than former,

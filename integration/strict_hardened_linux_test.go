@@ -22,6 +22,7 @@ func TestStrictHardened(t *testing.T) {
 	p := startPenstockIn(t, withEnv{n, someEnv},
 		"--set", "http.stream_listen=['"+documentedOwn+"']",
 		"--config", filepath.Join(repo, "configs", "hardened.yaml"), "-r", filepath.Join(repo, "configs", "resources", "*.yaml"),
+		"-t", filepath.Join(repo, "configs", "templates", "*.yaml"),
 		filepath.Join(repo, "configs", "examples"))
 	list, err := listStreams(t.Context(), p.client)
 	require.NoError(t, err)
