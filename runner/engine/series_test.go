@@ -86,7 +86,14 @@ func TestRefusedSeriesAreCounted(t *testing.T) {
 			assert.EqualValues(t, 50, m.Number, "those that there was room for are whole")
 		}
 	}
-	assert.Equal(t, []string{fmt.Sprintf("the stream has more than 50 metric series: %d are dropped", 100-own)}, warningsOf(t, s))
+	// Some of the engine's own may have come when there was no room any more.
+	warnings := warningsOf(t, s)
+	require.Len(t, warnings, 1)
+	var dropped int
+	_, err := fmt.Sscanf(warnings[0], "the stream has more than 50 metric series: %d are dropped", &dropped)
+	require.NoError(t, err, warnings[0])
+	assert.GreaterOrEqual(t, dropped, 100-own)
+	assert.Less(t, dropped, 200-own, "each once, however often it was asked for")
 
 	s = measured(t, 500, 0, "root = count(\"y\") % 100", `{metric: {type: counter, name: mine, labels: {id: '${! content() }'}}}`)
 	assert.Empty(t, warningsOf(t, s), "a hundred are few")
