@@ -19,7 +19,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X main.built=$(DATE)
 # What `make test` runs: PKG chooses packages, TESTFLAGS adds flags of go test.
 PKG          ?= ./...
 TESTFLAGS    ?=
-TEST_TIMEOUT ?= 20m
+TEST_TIMEOUT ?= 40m
 # How often each fuzz target of `make fuzz` runs.
 FUZZTIME     ?= 200000x
 # How long `make chaos` kills, and how many messages pass meanwhile: 2000 a
