@@ -3,11 +3,9 @@ package integration
 import (
 	"bytes"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,17 +69,11 @@ func runVerb(t *testing.T, dir, bin string, args ...string) verb {
 // peakOfTree is the most memory that a process or one that it has started has had
 // by now, in bytes; 0 when it has ended.
 func peakOfTree(pid int) (peak int64) {
-	text, err := os.ReadFile(procFile(pid, "status"))
+	own, err := peakOf(pid)
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmHWM:" {
-			if kibibytes, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-				peak = kibibytes << 10
-			}
-		}
-	}
+	peak = int64(own)
 	for _, child := range children(pid) {
 		peak = max(peak, peakOfTree(child.PID))
 	}
