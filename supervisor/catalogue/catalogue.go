@@ -26,7 +26,7 @@ type Runner struct {
 	Fault error
 
 	found   found
-	buildID string
+	mark    string
 	carries map[key]bool
 	// fields are those of each component that lead to others.
 	fields map[key]field
