@@ -23,6 +23,8 @@ func NewGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),
 		grpc.HeaderTableSize(headerTableBytes),
+		grpc.InitialWindowSize(windowBytes),
+		grpc.InitialConnWindowSize(windowBytes),
 	)...)
 }
 
@@ -34,6 +36,8 @@ func DialOptions(observe func(method string, took time.Duration, err error)) []g
 		grpc.WithReadBufferSize(answerBytes),
 		grpc.WithWriteBufferSize(bufferBytes),
 		grpc.WithSharedWriteBuffer(true),
+		grpc.WithInitialWindowSize(windowBytes),
+		grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithStreamInterceptor(oursOnly),
 		// A runner that was stopped for a while is found soon after it goes on.
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -78,6 +82,9 @@ const (
 	// sent to a runner. With HTTP/2's own 4 KiB that is mostly the deadlines of its
 	// last calls, none of which comes again.
 	headerTableBytes = 512
+	// windowBytes is how much may be under way. Were it not given, gRPC would find
+	// it out by a ping in each direction for each call, and each is answered.
+	windowBytes = 1 << 20
 )
 
 // server serves a Runner over gRPC.
