@@ -22,6 +22,9 @@ const (
 	upgradeTime = 5 * time.Second
 	// readBuffer is what is read at once. Larger payloads are read past it.
 	readBuffer = 16 << 10
+	// writeBuffer is what may be written and not read, in bytes: more than the usual
+	// of 208 KiB, which splits each piece, and not more than every system grants.
+	writeBuffer = 208 << 10
 	// upgradeBytes is what a runner's answer to the upgrade may have.
 	upgradeBytes = 16 << 10
 )
@@ -52,7 +55,16 @@ func upgrade(ctx context.Context, conn net.Conn) (*bufio.Reader, error) {
 		return nil, ctx.Err()
 	}
 	bounded.N = math.MaxInt64
+	widen(conn)
 	return r, nil
+}
+
+// widen has room for a whole piece between a connection's ends, so that it is
+// written at once. The kernel takes twice as much for its own book-keeping.
+func widen(conn net.Conn) {
+	if socket, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = socket.SetWriteBuffer(writeBuffer)
+	}
 }
 
 // Handler serves the multiplexed exchanges that a connection is upgraded to by
@@ -68,6 +80,7 @@ func Handler(exchanges, next http.Handler) http.Handler {
 			return
 		}
 		defer conn.Close()
+		widen(conn)
 		rest := io.LimitReader(buffered, int64(buffered.Buffered()))
 		serve(conn, bufio.NewReaderSize(io.MultiReader(rest, conn), readBuffer), exchanges)
 	})
