@@ -34,29 +34,30 @@ const (
 var ErrUnsupported = errors.New("the runner does not multiplex")
 
 // upgrade makes an HTTP connection one of frames. What was read of it already
-// is in the reader.
-func upgrade(ctx context.Context, conn net.Conn) (*bufio.Reader, error) {
+// is in the reader. ahead is how many pieces the runner has under way.
+func upgrade(ctx context.Context, conn net.Conn) (r *bufio.Reader, ahead int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, upgradeTime)
 	defer cancel()
 	intime := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer intime()
 	// A header without end must not fill the memory.
 	bounded := &io.LimitedReader{R: conn, N: upgradeBytes}
-	r := bufio.NewReaderSize(bounded, readBuffer)
-	switch err := upgrading.Ask(conn, r, upgradeMethod, protocol); {
+	r = bufio.NewReaderSize(bounded, readBuffer)
+	header, err := upgrading.Ask(conn, r, upgradeMethod, protocol, aheadHeaders())
+	switch {
 	case errors.Is(err, upgrading.ErrRefused):
-		return nil, ErrUnsupported
+		return nil, 0, ErrUnsupported
 	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	case err != nil:
-		return nil, err
+		return nil, 0, err
 	}
 	if !intime() {
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 	bounded.N = math.MaxInt64
 	widen(conn)
-	return r, nil
+	return r, aheadOf(header), nil
 }
 
 // widen has room for a whole piece between a connection's ends, so that it is
@@ -75,13 +76,13 @@ func Handler(exchanges, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		conn, buffered, ok := upgrading.Accept(w, r, protocol)
+		conn, buffered, ok := upgrading.Accept(w, r, protocol, aheadHeaders())
 		if !ok {
 			return
 		}
 		defer conn.Close()
 		widen(conn)
 		rest := io.LimitReader(buffered, int64(buffered.Buffered()))
-		serve(conn, bufio.NewReaderSize(io.MultiReader(rest, conn), readBuffer), exchanges)
+		serve(conn, bufio.NewReaderSize(io.MultiReader(rest, conn), readBuffer), aheadOf(r.Header), exchanges)
 	})
 }
