@@ -95,7 +95,7 @@ func TestOnePieceAtATime(t *testing.T) {
 		check(t, client)
 		client.Close()
 		l.Close()
-		within(t, served, "the end")
+		assert.Error(t, within(t, served, "the end"))
 	})
 }
 
