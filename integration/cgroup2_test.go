@@ -50,7 +50,7 @@ func TestCgroup2(t *testing.T) {
 	results := regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`).FindAllStringSubmatch(said.String(), -1)
 	for _, result := range results {
 		t.Run(result[2], func(t *testing.T) {
-			assert.Equal(t, "PASS", result[1], "TestCgroup2 shows its output")
+			assert.Equal(t, "PASS", result[1], "%s", saidOf(result[2], said.String()))
 		})
 	}
 	require.NoError(t, err, "%s", &said)
@@ -60,4 +60,19 @@ func TestCgroup2(t *testing.T) {
 			t.Log(strings.TrimSpace(line))
 		}
 	}
+}
+
+// saidOf is what a test of the guest wrote: with -v, that follows a line with the
+// test's name, until a line with another's.
+func saidOf(test, said string) string {
+	var of strings.Builder
+	within := false
+	for line := range strings.Lines(said) {
+		if fields := strings.Fields(line); len(fields) > 1 && (fields[0] == "===" || fields[0] == "---") {
+			within = fields[0] == "===" && len(fields) > 2 && fields[2] == test
+		} else if within {
+			of.WriteString(line)
+		}
+	}
+	return of.String()
 }

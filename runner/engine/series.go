@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,11 @@ const (
 	// maxSeriesBytes bounds what all names and labels take together, so that
 	// they fit into one answer to the supervisor.
 	maxSeriesBytes = rpc.MaxMessageBytes / 4 * 3
+	// seriesShare is the part of the memory that the stream is to keep to which
+	// they may take: each answer is made of several copies. fewSeriesBytes may
+	// always be taken.
+	seriesShare    = 16
+	fewSeriesBytes = 1 << 20
 	// seriesBytes is what a metric takes in that answer beside its texts, and
 	// labelBytes what each of its labels takes.
 	seriesBytes = 80
@@ -54,8 +60,8 @@ type collector struct {
 	entries map[string]*entry
 	// bytes is what the entries take in an answer.
 	bytes, timers int
-	// outgrown says that it was bytes which did not suffice.
-	outgrown bool
+	// outgrown is how many bytes did not suffice, if they did not.
+	outgrown int
 	// refused are the metrics that found no room, by their hashes, up to
 	// maxRefused.
 	refused map[uint64]struct{}
@@ -156,9 +162,8 @@ func (f *family) add(id string, values []string) *entry {
 		}
 	}
 	full := len(f.entries) >= f.maxSeries
-	if full || f.bytes+size > maxSeriesBytes {
+	if full || !f.hasRoom(size) {
 		f.full.Store(full)
-		f.outgrown = f.outgrown || !full
 		f.refuse(id)
 		return nil
 	}
@@ -173,6 +178,23 @@ func (f *family) add(id string, values []string) *entry {
 	f.bytes += size
 	f.entries[id] = e
 	return e
+}
+
+// hasRoom says whether the entries may take so many bytes more, and takes note
+// of how many they may when not.
+func (c *collector) hasRoom(size int) bool {
+	if c.bytes+size <= fewSeriesBytes {
+		return true
+	}
+	// A change of the stream's limits changes it.
+	limit := []metrics.Sample{{Name: "/gc/gomemlimit:bytes"}}
+	metrics.Read(limit)
+	most := max(int(min(limit[0].Value.Uint64()/seriesShare, maxSeriesBytes)), fewSeriesBytes)
+	if c.bytes+size <= most {
+		return true
+	}
+	c.outgrown = most
+	return false
 }
 
 func (c *collector) isRefused(id []byte) bool {
@@ -198,9 +220,9 @@ func (c *collector) warnings() []string {
 	if len(c.refused) == maxRefused {
 		refused = "at least " + refused
 	}
-	if c.outgrown {
+	if c.outgrown > 0 {
 		return []string{fmt.Sprintf("the labels of the stream's metric series take more than %s: %s are dropped",
-			humanize.IBytes(maxSeriesBytes), refused)}
+			humanize.IBytes(uint64(c.outgrown)), refused)}
 	}
 	return []string{fmt.Sprintf("the stream has more than %d metric series: %s are dropped", c.maxSeries, refused)}
 }

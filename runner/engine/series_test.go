@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +121,30 @@ func TestLongLabelsAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, rpc.ExitStopped, record.Reason)
 	assert.Empty(t, record.Metrics, "they are too much")
+}
+
+// TestLongLabelsAreBoundedByTheMemory: what is told of a stream takes several
+// times their room, and is to leave it its own.
+func TestLongLabelsAreBoundedByTheMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(128 << 20)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	s := measured(t, 500, 0, `root = uuid_v4() + "x".repeat(100000)`,
+		`{metric: {type: counter, name: mine, labels: {id: '${! content() }'}}}`)
+	var taken int
+	for _, m := range s.Metrics() {
+		taken += len(m.Labels["id"])
+	}
+	assert.Greater(t, taken, 7<<20)
+	assert.LessOrEqual(t, taken, 8<<20)
+	warnings := warningsOf(t, s)
+	require.Len(t, warnings, 1)
+	assert.Regexp(t, `^the labels of the stream's metric series take more than 8.0 MiB: \d+ are dropped$`, warnings[0])
+
+	debug.SetMemoryLimit(1 << 20)
+	c := newCollector(0)
+	assert.NotNil(t, c.NewCounterCtor("n", "a")(strings.Repeat("x", fewSeriesBytes/2)), "some may always be had")
+	c.NewCounterCtor("n", "a")(strings.Repeat("y", fewSeriesBytes/2))
+	assert.Len(t, c.snapshot(), 1)
 }
 
 func TestSeriesAreToldApartByTheirLabels(t *testing.T) {
