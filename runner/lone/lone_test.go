@@ -51,7 +51,7 @@ func TestOneProcessorUntilTheEnd(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cmd := exec.Command(executable)
-			cmd.Env = append(test.more, report+"=1", "GOGC="+test.gogc)
+			cmd.Env = append([]string{report + "=1", "GOGC=" + test.gogc}, test.more...)
 			said, err := cmd.Output()
 			require.NoError(t, err)
 			assert.Equal(t, fmt.Sprintf("%d %d %d 1", test.begin, test.all, test.all), string(said))
