@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -116,7 +117,7 @@ func newServer(cfg Config, streams Streams, log *zap.Logger, version, built stri
 	}
 	s := &Server{
 		cfg: cfg, streams: streams, log: log, version: version, built: built, tokens: tokens, bounds: b, proxies: proxies,
-		processors: processors.New(),
+		processors: processors.New(runtime.GOMAXPROCS(0)),
 	}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.app = s.newApp(s.routes)

@@ -9,6 +9,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/runner/engine"
+	"penstock/runner/lone"
 )
 
 // Rehearse implements rpc.Runner.
@@ -46,6 +47,7 @@ func (s *server) Assume(_ context.Context, a rpc.Assignment) error {
 		debug.SetMemoryLimit(a.Limits.MemoryBytes)
 	}
 	if a.Limits.CPUs > 0 {
+		lone.End()
 		s.processors.Fix(true)
 		runtime.GOMAXPROCS(a.Limits.CPUs)
 	}

@@ -11,7 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"penstock/rpc"
+	"penstock/runner/lone"
 )
+
+// TestAheadIsTheSameEverywhere: package lone cannot import rpc, which would be
+// initialized after the components.
+func TestAheadIsTheSameEverywhere(t *testing.T) {
+	assert.Equal(t, rpc.AheadGOGC, lone.AheadGOGC)
+}
 
 // TestCollectorFollowsTheStream: only one that collects again and again has
 // another target, and not for longer.

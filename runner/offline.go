@@ -12,6 +12,7 @@ import (
 
 	"penstock/rpc"
 	"penstock/runner/engine"
+	"penstock/runner/lone"
 )
 
 // engineVerbs are those of the engine's command line that run no stream.
@@ -23,6 +24,7 @@ func offline(args []string) (code int, is bool) {
 	if len(args) < 2 || args[0] != rpc.LintFlag && args[0] != rpc.EngineFlag {
 		return 0, false
 	}
+	lone.End()
 	memory, err := strconv.ParseInt(args[1], 10, 64)
 	switch {
 	case err != nil || memory < 0:

@@ -23,6 +23,7 @@ import (
 	"penstock/rpc/multiplex"
 	"penstock/rpc/processors"
 	"penstock/runner/engine"
+	"penstock/runner/lone"
 	"penstock/runner/share"
 )
 
@@ -91,7 +92,7 @@ func newServer(version string) (*server, error) {
 		version:    version,
 		dir:        dir,
 		listener:   peerListener{listener},
-		processors: processors.New(),
+		processors: processors.New(lone.Processors()),
 		link:       share.NewLink(),
 		ready:      make(chan struct{}),
 		ended:      make(chan struct{}),
@@ -147,6 +148,7 @@ func (s *server) Run(context.Context) error {
 	if err != nil {
 		return err
 	}
+	lone.End()
 	stream.Run()
 	s.running.Store(true)
 	s.own.run(s.called(ownHandler(stream.Prefix(), stream.Handler())), s.logs.Load().logger)
@@ -286,6 +288,7 @@ func (s *server) SetLimits(_ context.Context, l rpc.Limits) error {
 		memory = l.MemoryBytes
 	}
 	debug.SetMemoryLimit(memory)
+	lone.End()
 	s.processors.Fix(l.CPUs > 0)
 	if l.CPUs > 0 {
 		runtime.GOMAXPROCS(l.CPUs)

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -14,9 +15,9 @@ import (
 )
 
 const (
-	// quiet is how long no stream may have been started before a runner is
-	// started ahead: whoever creates many in a row gets all of the processors.
-	quiet = 25 * time.Millisecond
+	// quiet is how long after a start no runner is started ahead: a stream that
+	// has just been made is called first.
+	quiet = 5 * time.Millisecond
 	// patrol is how often the pool is looked at when nothing happens.
 	patrol = 10 * time.Second
 	// The waits after runners that could not be started ahead, or taken.
@@ -29,6 +30,8 @@ type pool struct {
 	s    *Supervisor
 	cfg  WarmPool
 	wake chan struct{}
+	// processors is how many the host, or its cgroup, gives.
+	processors int
 
 	mu   sync.Mutex
 	warm []*warmRunner
@@ -62,7 +65,7 @@ type warmRunner struct {
 }
 
 func newPool(s *Supervisor) *pool {
-	return &pool{s: s, cfg: s.cfg.WarmPool, wake: make(chan struct{}, 1), each: warmBytes}
+	return &pool{s: s, cfg: s.cfg.WarmPool, wake: make(chan struct{}, 1), processors: runtime.GOMAXPROCS(0), each: warmBytes}
 }
 
 // run keeps the pool filled until the context ends, and then ends what is in it.
@@ -102,7 +105,7 @@ func (p *pool) look(ctx context.Context) time.Duration {
 	p.end(p.drop(func(w *warmRunner) bool { return w.of != host }))
 	p.mu.Lock()
 	wait := max(time.Until(p.lastBusy.Add(quiet)), time.Until(p.retry))
-	free := p.busy == 0
+	free := p.spare()
 	p.mu.Unlock()
 	switch {
 	case !free:
@@ -211,11 +214,15 @@ func (p *pool) begin() (done func()) {
 		defer p.mu.Unlock()
 		p.busy--
 		p.lastBusy = time.Now()
-		if p.busy == 0 {
+		if p.spare() {
 			p.nudge()
 		}
 	}
 }
+
+// spare says that streams which are being started leave a processor for one that
+// is started ahead. The caller holds the lock.
+func (p *pool) spare() bool { return p.busy < max(1, p.processors) }
 
 // drop takes those out of the pool that are of no use.
 func (p *pool) drop(useless func(*warmRunner) bool) (dropped []*warmRunner) {

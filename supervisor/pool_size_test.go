@@ -97,3 +97,23 @@ func TestWarmSizeText(t *testing.T) {
 	assert.ErrorContains(t, err, "warm_pool.size is 1001: it must be 0 to 1000, or auto")
 	assert.ErrorContains(t, err, "warm_pool.max is 0: it must be 1 to 1000")
 }
+
+// TestPoolLeavesProcessorsToStreams: a runner is started ahead beside streams that
+// are being started only where they leave a processor.
+func TestPoolLeavesProcessorsToStreams(t *testing.T) {
+	p := &pool{wake: make(chan struct{}, 1), processors: 2}
+	assert.True(t, p.spare())
+	first := p.begin()
+	assert.True(t, p.spare())
+	second := p.begin()
+	assert.False(t, p.spare())
+	first()
+	assert.True(t, p.spare())
+	assert.Len(t, p.wake, 1, "nobody looks whether one is missing")
+	second()
+
+	p.processors = 1
+	assert.True(t, p.spare())
+	defer p.begin()()
+	assert.False(t, p.spare())
+}

@@ -71,9 +71,10 @@ type usage struct {
 	sleeps, late int64
 }
 
-// New returns nil where there is no choice, or where the operator has made it.
-func New() *Governor {
-	if runtime.GOMAXPROCS(0) < 2 || os.Getenv("GOMAXPROCS") != "" {
+// New is for a process that has so many processors. It returns nil where there
+// is no choice, or where the operator has made it.
+func New(processors int) *Governor {
+	if processors < 2 || os.Getenv("GOMAXPROCS") != "" {
 		return nil
 	}
 	return &Governor{now: time.Now, used: meter(), set: func(one bool) {

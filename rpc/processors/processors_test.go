@@ -124,7 +124,7 @@ func TestFixed(t *testing.T) {
 
 func TestNoGovernorWhereTheOperatorHasChosen(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "4")
-	g := New()
+	g := New(2)
 	assert.Nil(t, g)
 	g.Call()
 	g.Other()
@@ -138,7 +138,7 @@ func TestOfThisProcess(t *testing.T) {
 	before := max(runtime.GOMAXPROCS(0), 2)
 	t.Cleanup(func() { runtime.SetDefaultGOMAXPROCS() })
 	runtime.GOMAXPROCS(before)
-	g := New()
+	g := New(before)
 	at := time.Now()
 	g.now = func() time.Time { return at }
 	g.used = func() usage { return usage{sleeps: g.calls.Load()} }
