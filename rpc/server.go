@@ -22,6 +22,9 @@ func NewGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 		grpc.MaxSendMsgSize(MaxMessageBytes),
 		grpc.ReadBufferSize(bufferBytes),
 		grpc.WriteBufferSize(bufferBytes),
+		grpc.HeaderTableSize(headerTableBytes),
+		grpc.InitialWindowSize(windowBytes),
+		grpc.InitialConnWindowSize(windowBytes),
 	)...)
 }
 
@@ -30,8 +33,11 @@ func NewGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 // method's name, without its service, and the error as gRPC gave it.
 func DialOptions(observe func(method string, took time.Duration, err error)) []grpc.DialOption {
 	options := []grpc.DialOption{
-		grpc.WithReadBufferSize(bufferBytes),
+		grpc.WithReadBufferSize(answerBytes),
 		grpc.WithWriteBufferSize(bufferBytes),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithInitialWindowSize(windowBytes),
+		grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithStreamInterceptor(oursOnly),
 		// A runner that was stopped for a while is found soon after it goes on.
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -67,7 +73,19 @@ func oursOnly(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn,
 	return open(ctx, desc, conn, path, opts...)
 }
 
-const bufferBytes = 4 << 10
+const (
+	bufferBytes = 4 << 10
+	// answerBytes is what a supervisor reads at once, which has as many buffers of
+	// that size as runners. What is longer is read without the buffer.
+	answerBytes = 1 << 10
+	// headerTableBytes is what a supervisor remembers of the headers that it has
+	// sent to a runner. With HTTP/2's own 4 KiB that is mostly the deadlines of its
+	// last calls, none of which comes again.
+	headerTableBytes = 512
+	// windowBytes is how much may be under way. Were it not given, gRPC would find
+	// it out by a ping in each direction for each call, and each is answered.
+	windowBytes = 1 << 20
+)
 
 // server serves a Runner over gRPC.
 type server struct {

@@ -141,6 +141,7 @@ func (s *Supervisor) keepFinals(all []*stream) error {
 // closing lets no change in any more and returns all streams.
 func (s *Supervisor) closing() []*stream {
 	s.endRoot()
+	s.thrift.end()
 	s.calls.Quit()
 	s.mu.Lock()
 	defer s.mu.Unlock()

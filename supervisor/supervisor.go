@@ -40,6 +40,7 @@ type Supervisor struct {
 	libraries   sync.Mutex // of what the runners say of themselves, one at a time
 	sockets     *sockets
 	pool        *pool
+	thrift      *thrift
 
 	// stored is what the store held at the start, until Start has taken it.
 	stored store.State
@@ -159,6 +160,7 @@ func New(cfg Config, log *zap.Logger) (_ *Supervisor, err error) {
 	s.declared = &declaredFiles{byKey: s.stored.Declared}
 	s.root, s.endRoot = context.WithCancel(context.Background())
 	s.pool = newPool(s)
+	s.thrift = beThrifty()
 	return s, nil
 }
 

@@ -144,8 +144,10 @@ func (c *child) Kill(ctx context.Context) error {
 	return c.Wait(ctx)
 }
 
-// Stdout implements runner.Runner: go-plugin reads the handshake from it.
-func (c *child) Stdout() io.ReadCloser { return c.stdout }
+// Stdout implements runner.Runner: go-plugin reads the handshake from it, which is
+// one line. It would read on for as long as the runner lives, with two goroutines
+// and a pipe for each.
+func (c *child) Stdout() io.ReadCloser { return &firstLine{from: c.stdout} }
 
 // Stderr implements runner.Runner: it is a file that nobody follows.
 func (c *child) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
