@@ -14,11 +14,8 @@ const longestFile = 32 << 20
 // else there is may never end, or have no writer: the server would wait for it.
 // The error names the path.
 func readRegular(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() && !info.IsDir() {
+	// What cannot be looked at cannot be opened, which says why.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		return nil, fmt.Errorf("%s is a %s and no regular file: write the config into a file, or link to one", path, kindOf(info.Mode()))
 	}
 	file, err := os.Open(path)

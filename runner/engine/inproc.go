@@ -63,8 +63,7 @@ func registerInproc(env *service.Environment, policy rpc.ComponentPolicy, link *
 				if err != nil {
 					return nil, service.BatchPolicy{}, 0, err
 				}
-				order.full = time.AfterFunc(share.StallPatience, func() { link.Stalled(pipe) })
-				order.full.Stop()
+				order.full = link.Stall(pipe)
 				return &inprocOutput{link: link, pipe: pipe, order: order}, policy, inprocInFlight, nil
 			}))
 	}
@@ -150,9 +149,8 @@ type numbering struct {
 	// writing is how many batches are being written, and bytes what they take; less is told when that is less.
 	writing, bytes int
 	less           sync.Cond
-	// full runs while no more can be written before something is settled, from the
-	// last time that something was.
-	full *time.Timer
+	// full is on while no more can be written before something is settled.
+	full *share.Stall
 }
 
 func (n *numberings) register(env *service.Environment) error {
@@ -243,11 +241,7 @@ func (n *numbering) hold(batch service.MessageBatch) (release func()) {
 		n.writing += batches
 		n.bytes += bytes
 		n.less.Broadcast()
-		if n.writing >= inprocInFlight || n.bytes > inprocBytes {
-			n.full.Reset(share.StallPatience)
-		} else {
-			n.full.Stop()
-		}
+		n.full.Set(n.writing >= inprocInFlight || n.bytes > inprocBytes)
 	}
 	count(1, size)
 	return func() { count(-1, -size) }

@@ -47,8 +47,9 @@ type push struct {
 	name  string
 	batch *sharepb.Batch
 	size  int
-	// to has been given it; nil while it waits.
-	to *peer
+	// to has been given it, nil while it waits, and told that its sender is stalled.
+	to   *peer
+	told bool
 }
 
 // forget has the sender wait for it no more.
@@ -118,7 +119,7 @@ func (s *Pipes) stall(giver *peer, name string) {
 	if p == nil {
 		return
 	}
-	batches, size, takers := 0, 0, map[*peer]bool{}
+	size, batches, takers, told := 0, []*push{}, map[*peer]bool{}, true
 	for _, b := range giver.pushes {
 		if b.name != name {
 			continue
@@ -127,14 +128,22 @@ func (s *Pipes) stall(giver *peer, name string) {
 			// It is had by whoever asks next.
 			return
 		}
-		batches++
+		batches = append(batches, b)
 		size += b.size
 		takers[b.to] = true
+		told = told && b.told
+	}
+	if told {
+		// Nothing has changed since, or there is nothing.
+		return
 	}
 	text := fmt.Sprintf("%d batches of %d bytes that were taken from inproc %q are not acknowledged, and its output gives no more before some are: "+
-		"give the batching that gathers them a period or a smaller count or byte_size, or have the output give larger batches", batches, size, name)
+		"give the batching that gathers them a period or a smaller count or byte_size, or have the output give larger batches", len(batches), size, name)
 	for _, w := range slices.Clone(p.pulls) {
 		if takers[w.by] {
+			for _, b := range batches {
+				b.told = true
+			}
 			delete(w.by.pulls, w.id)
 			s.unqueue(w)
 			w.by.answer(&sharepb.Response{Id: w.id, Code: sharepb.Response_CODE_ERROR, Error: text})
@@ -193,7 +202,7 @@ func (s *Pipes) settle(by *peer, req *sharepb.Request) {
 		return
 	}
 	if req.GetVerdict().GetReturned() {
-		b.to = nil
+		b.to, b.told = nil, false
 		s.pass(b, true)
 		return
 	}
