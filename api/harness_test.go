@@ -29,7 +29,7 @@ import (
 )
 
 // patience bounds every wait; a test that needs it has failed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // recorder is Streams without processes: it keeps what it was given, or fails
 // with err. Requests below /{owner}/ go to transport.

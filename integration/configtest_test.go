@@ -289,6 +289,34 @@ func TestConfigTestsOfStreams(t *testing.T) {
 	assert.Contains(t, v.stderr, "is not a size")
 }
 
+// TestConfigTestsThatNeverEnd: they are ended, and named, in their file or beside it,
+// and what is before them has its result.
+func TestConfigTestsThatNeverEnd(t *testing.T) {
+	t.Parallel()
+	endless := func(file string) string {
+		return strings.ReplaceAll(configFiles[file], "content().uppercase()", `range(0, 30000).map_each(range(0, 30000).map_each("x".hash("sha512")).length())`)
+	}
+	dir := folder(t, map[string]string{
+		"a.yaml": configFiles["tested.yaml"], "b.yaml": endless("failing.yaml"), "z.yaml": configFiles["tested.yaml"],
+		"c.yaml": "pipeline:\n  processors:\n    - sleep: {duration: 1h}\n", "c_benthos_test.yaml": "tests:\n  - name: sleeps\n    target_processors: /pipeline/processors\n    input_batch: [{content: a}]\n",
+		"t.yaml": "name: t\ntype: processor\nmapping: 'root.mapping = range(0, 30000).map_each(range(0, 30000).map_each(\"x\".hash(\"sha512\")).length())'\ntests: [{name: never, config: {}}]\n",
+	})
+	for want, args := range map[string][]string{
+		"b.yaml: its tests (lower) took longer than 3s: look for mappings that never end":  {"test", "--timeout", "3s", "./..."},
+		"c.yaml: its tests (sleeps) took longer than 3s: look for mappings that never end": {"test", "--timeout", "3s", "z.yaml", "c_benthos_test.yaml", "a.yaml"},
+		"t.yaml: it took longer than 3s": {"template", "lint", "--timeout", "3s", "t.yaml"},
+		"--timeout is -1s: it must be 0": {"test", "--timeout", "-1s", "a.yaml"},
+	} {
+		v := penstockVerb(t, dir, args...)
+		assert.Equal(t, 1, v.code, want)
+		assert.Contains(t, v.stderr, want)
+		assert.Less(t, v.took, time.Minute)
+		if args[0] == "test" && args[2] == "3s" {
+			assert.Equal(t, "Test 'a.yaml' succeeded\n", v.stdout)
+		}
+	}
+}
+
 // TestExamplesAreLintedAndTested: the files that the repository shows are in order.
 func TestExamplesAreLintedAndTested(t *testing.T) {
 	t.Parallel()

@@ -34,11 +34,17 @@ func TestTheIndexIsWhatTheRunnersSay(t *testing.T) {
 	says := func(binary string) map[string][]string {
 		out, err := exec.Command(binary, "--describe").Output()
 		require.NoError(t, err)
-		var said struct{ Components []struct{ Type, Name string } }
+		var said struct {
+			Components []struct{ Type, Name string }
+			Drivers    []string
+		}
 		require.NoError(t, json.Unmarshal(out, &said))
 		names := map[string][]string{}
 		for _, c := range said.Components {
 			names[c.Type] = append(names[c.Type], c.Name)
+		}
+		if len(said.Drivers) > 0 {
+			names["SQL driver"] = said.Drivers
 		}
 		return names
 	}

@@ -14,6 +14,9 @@ type Description struct {
 	Protocol int    `json:"protocol"`
 	// Components are all that the binary carries, by type and name.
 	Components []Component `json:"components"`
+	// Drivers are the names of the SQL drivers that it carries, sorted; nil when it
+	// does not tell, as one of an earlier version.
+	Drivers []string `json:"drivers"`
 }
 
 // Component is one kind of component that a config may name, as the engine

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ func describe(to io.Writer, version string) int {
 	if err == nil {
 		err = json.NewEncoder(to).Encode(rpc.Description{
 			Version: version, Engine: engine.Version(), Protocol: rpc.ProtocolVersion, Components: components,
+			Drivers: append([]string{}, sql.Drivers()...),
 		})
 	}
 	if err != nil {

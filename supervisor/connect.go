@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
@@ -52,7 +53,8 @@ func (s *Supervisor) keepConnected(inst *instance) {
 
 // connectPatiently tries until the runner is connected, or followed no more.
 func (s *Supervisor) connectPatiently(ctx context.Context, inst *instance) {
-	pause := askAgain
+	pauses := &backoff.ExponentialBackOff{InitialInterval: askAgain, Multiplier: 2, MaxInterval: maxReconnect}
+	pauses.Reset()
 	for told := false; ; told = true {
 		err := s.connect(ctx, inst)
 		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) {
@@ -62,11 +64,10 @@ func (s *Supervisor) connectPatiently(ctx context.Context, inst *instance) {
 			s.log.Warn("a stream waits for the resource host", zap.Int("pid", inst.proc.PID()), zap.Error(err))
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.NextBackOff()):
 		case <-ctx.Done():
 			return
 		}
-		pause = min(2*pause, maxReconnect)
 	}
 }
 

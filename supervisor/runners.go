@@ -188,24 +188,15 @@ func (s *Supervisor) RunnerVersion() string {
 	return early.Runners()[0].Version
 }
 
-// versionTime bounds how long runners may take to tell their versions.
+// versionTime bounds how long runners may take to tell their versions, from the time
+// when they were found.
 const versionTime = 5 * time.Second
 
 // RunnerVersions are the versions of the runners that are installed now and can be
-// used, by their names.
+// used, by their names, as far as they have told them.
 func (s *Supervisor) RunnerVersions() map[string]string {
-	ctx, cancel := context.WithTimeout(s.root, versionTime)
-	defer cancel()
-	view := s.installed.Now()
-	if _, err := view.Whole(ctx); err != nil {
-		s.log.Debug("some runners have not told their version yet", zap.Error(err))
-	}
 	out := map[string]string{}
-	known, _, err := view.Known(s.root)
-	if err != nil {
-		return out
-	}
-	for _, r := range known.Runners() {
+	for _, r := range s.installed.Now().Told(s.root, versionTime) {
 		out[r.Name] = r.Version
 	}
 	return out

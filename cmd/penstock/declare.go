@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"go.uber.org/zap"
@@ -49,7 +48,7 @@ func (s source) read(log *zap.Logger) (supervisor.Declarations, []failure) {
 func readTemplates(globs []string, log *zap.Logger) (found []supervisor.TemplateFile, failures []failure) {
 	paths, failures := expandGlobs(globs, log)
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
+		text, err := readRegular(path)
 		if err != nil {
 			failures = append(failures, failure{path: path, err: fmt.Errorf("cannot read a template file: %w", err)})
 			continue
@@ -63,7 +62,7 @@ func readTemplates(globs []string, log *zap.Logger) (found []supervisor.Template
 var errEmpty = errors.New("the file is empty: write the stream's config into it, or remove it")
 
 func readConfig(path string) ([]byte, *document.Document, error) {
-	text, err := os.ReadFile(path)
+	text, err := readRegular(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,7 +79,7 @@ func readResources(globs []string, log *zap.Logger) (found []supervisor.Resource
 	first := map[string]string{}
 	claimed := map[string]bool{}
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
+		text, err := readRegular(path)
 		if err != nil {
 			failures = append(failures, failure{path: path, err: fmt.Errorf("cannot read a resource file: %w", err)})
 			continue

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +22,7 @@ func newTestCommand() *cobra.Command {
 	var t supervisor.EngineVerb
 	var log string
 	var verbose bool
+	var timeout time.Duration
 	var resources, envFiles, templates []string
 	cmd := &cobra.Command{
 		Use:   "test [FILE|FOLDER|GLOB|FOLDER/...]...",
@@ -41,10 +45,22 @@ func newTestCommand() *cobra.Command {
 			for _, path := range t.Files {
 				t.Files = append(t.Files, testPartner(path))
 			}
-			return engineVerb(cmd.Context(), t, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if timeout < 0 {
+				return fmt.Errorf("--timeout is %s: it must be 0, for no bound, or longer", timeout)
+			}
+			progress := &testProgress{to: cmd.OutOrStdout(), colors: colors(cmd.OutOrStdout()), timeout: timeout}
+			ctx, end := progress.follow(cmd.Context())
+			defer end()
+			err := engineVerb(ctx, t, args, progress, cmd.ErrOrStderr())
+			progress.flush()
+			if errors.Is(context.Cause(ctx), errSlow) {
+				return progress.slow(t.Files)
+			}
+			return err
 		},
 	}
 	flags := cmd.Flags()
+	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "the longest that the tests of one file may take; 0 is no bound")
 	flags.StringVar(&log, "log", "", "have components log to standard output, from this `LEVEL` on")
 	flags.BoolVarP(&verbose, "verbose", "v", false, "print the names of the tests")
 	flags.StringArrayVarP(&resources, "resources", "r", nil, "load resource files (`GLOB`, repeatable)")
@@ -62,6 +78,7 @@ func newTemplateCommand() *cobra.Command {
 	}
 	var t supervisor.EngineVerb
 	var verbose bool
+	var timeout time.Duration
 	var envFiles, templates []string
 	lint := &cobra.Command{
 		Use:     "lint [FILE|FOLDER|GLOB|FOLDER/...]...",
@@ -76,10 +93,20 @@ func newTemplateCommand() *cobra.Command {
 			t.Args = repeat(repeat(t.Args, "-e", envFiles), "-t", templates)
 			t.Files = filesOf(args)
 			t.Templates = append(slices.Clone(t.Files), splitCommas(templates)...)
-			return engineVerb(cmd.Context(), t, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if err := positive(timeout); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, errSlow)
+			defer cancel()
+			err := engineVerb(ctx, t, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if errors.Is(context.Cause(ctx), errSlow) {
+				return fmt.Errorf("%s: it took longer than %s: look for mappings that never end, or give it longer with --timeout", strings.Join(args, " "), timeout)
+			}
+			return err
 		},
 	}
 	flags := lint.Flags()
+	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "the longest that all of it may take")
 	flags.BoolVar(&verbose, "verbose", false, "print a line for each file")
 	flags.StringArrayVarP(&envFiles, "env-file", "e", nil, "take variables from dotenv files (`GLOB`, repeatable)")
 	flags.StringArrayVarP(&templates, "templates", "t", nil, "load other templates first (`GLOB`, repeatable)")

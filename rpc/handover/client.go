@@ -110,7 +110,7 @@ func begin(ctx context.Context, conn net.Conn, method string) (socket *net.UnixC
 		}
 	}()
 	r := bufio.NewReader(conn)
-	switch err = upgrade.Ask(conn, r, method, protocol); {
+	switch _, err = upgrade.Ask(conn, r, method, protocol, nil); {
 	case errors.Is(err, upgrade.ErrRefused):
 		return nil, nil, ErrUnsupported
 	case err != nil:

@@ -34,7 +34,7 @@ func Handler(holder Holder, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		conn, buffered, ok := upgrade.Accept(w, r, protocol)
+		conn, buffered, ok := upgrade.Accept(w, r, protocol, nil)
 		if !ok {
 			return
 		}

@@ -18,8 +18,6 @@ const (
 	flushAt = 4 << 20
 	// sampleSize is how much of a body its type is guessed by.
 	sampleSize = 512
-	// pieceSize is how much of a body goes out at once.
-	pieceSize = MaxPiece
 )
 
 // answer is what a handler writes to. It does what Go's server does, as far as
@@ -39,7 +37,7 @@ type answer struct {
 	written int64
 	// text is what is to be sent next, and unsent how much more there would be of
 	// what may have no body.
-	text   []byte
+	text   gathered
 	unsent int
 	// sample is the beginning of that, by which its type is guessed.
 	sample []byte
@@ -108,26 +106,12 @@ func (a *answer) Write(p []byte) (int, error) {
 		a.unsent += len(p)
 		a.sample = append(a.sample, p[:min(len(p), sampleSize-len(a.sample))]...)
 		return len(p), nil
-	case !a.sent && len(a.text)+len(p) <= flushAt:
-		a.text = append(a.text, p...)
-		return len(p), nil
 	}
-	total := len(p)
-	if len(a.text) > 0 {
-		n := min(len(p), max(pieceSize-len(a.text), 0))
-		a.text = append(a.text, p[:n]...)
-		p = p[n:]
-		if len(a.text) < pieceSize {
-			return total, nil
-		}
-		a.send(false)
+	a.text.add(p)
+	if a.sent || a.text.size() > flushAt {
+		a.sendFull(false)
 	}
-	for len(p) >= pieceSize && a.err == nil {
-		a.piece(p[:pieceSize], false)
-		p = p[pieceSize:]
-	}
-	a.text = append(a.text, p...)
-	return total, a.err
+	return len(p), a.err
 }
 
 // WriteString implements io.StringWriter.
@@ -138,7 +122,7 @@ func (a *answer) Flush() {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
-	if len(a.text) > 0 || !a.sent {
+	if a.text.size() > 0 || !a.sent {
 		a.send(false)
 	}
 }
@@ -146,12 +130,13 @@ func (a *answer) Flush() {
 // end sends what is left once the handler has returned. One that has not
 // answered well gives up.
 func (a *answer) end(well bool) {
+	defer a.text.release()
 	if a.status == 0 && well {
 		a.WriteHeader(http.StatusOK)
 	}
 	if well && (a.length < 0 || a.written >= a.length || a.silent) {
 		if !a.sent && a.length < 0 && (!a.silent || a.unsent > 0) {
-			a.length = int64(len(a.text) + a.unsent)
+			a.length = int64(a.text.size() + a.unsent)
 		}
 		a.send(true)
 	}
@@ -165,17 +150,25 @@ func (a *answer) end(well bool) {
 
 // send sends what was gathered, in pieces.
 func (a *answer) send(last bool) {
-	text := a.text
-	for len(text) > pieceSize && a.err == nil {
-		a.piece(text[:pieceSize], false)
-		text = text[pieceSize:]
+	only := len(a.text.full) == 0
+	a.sendFull(last && len(a.text.rest) == 0)
+	if only || len(a.text.rest) > 0 {
+		text, held := a.text.takeRest()
+		a.piece(text, held, last)
 	}
-	a.piece(text, last)
-	a.text = a.text[:0]
 }
 
-// piece sends a piece once the other side has taken the one before.
-func (a *answer) piece(text []byte, last bool) {
+// sendFull sends the full pieces of what was gathered.
+func (a *answer) sendFull(last bool) {
+	full := a.text.takeFull()
+	for i, piece := range full {
+		a.piece(piece.bytes[headerSize:headerSize+MaxPiece], piece, last && i == len(full)-1)
+	}
+}
+
+// piece sends a piece once the other side has taken the one before. The buffer
+// that it may be in is not the answer's any more.
+func (a *answer) piece(text []byte, held *buffer, last bool) {
 	if a.due && a.err == nil {
 		select {
 		case <-a.call.credit:
@@ -183,15 +176,20 @@ func (a *answer) piece(text []byte, last bool) {
 			a.err = a.call.ctx.Err()
 		}
 	}
-	if a.err != nil {
+	switch {
+	case a.err != nil:
+		if held != nil {
+			held.giveBack()
+		}
 		return
-	}
-	if a.sent {
-		piece := room(headerSize + len(text))
-		copy(piece.bytes[headerSize:], text)
-		a.err = a.call.conn.out.sendPiece(a.call.id, piece, len(text), last)
-	} else {
-		a.err = a.sendHead(text, last)
+	case !a.sent:
+		a.err = a.sendHead(text, held, last)
+	case held == nil:
+		held = room(headerSize + len(text))
+		copy(held.bytes[headerSize:], text)
+		fallthrough
+	default:
+		a.err = a.call.conn.out.sendPiece(a.call.id, held, len(text), last)
 	}
 	a.sent, a.due = true, true
 }
@@ -200,10 +198,11 @@ func (a *answer) piece(text []byte, last bool) {
 var errHeaders = fmt.Errorf("the answer's headers are larger than %d bytes", maxHead)
 
 // sendHead sends the first frame of the answer.
-func (a *answer) sendHead(text []byte, last bool) error {
+func (a *answer) sendHead(text []byte, held *buffer, last bool) error {
 	// What precedes the headers, and a type that is guessed, take less than 256
 	// bytes.
-	buffer := room(headerSize + 256 + len(a.fields) + len(text))
+	buffer := room(headerSize + 256 + len(a.fields))
+	defer buffer.giveBack()
 	to := buffer.bytes[:headerSize+4]
 	to = binary.AppendUvarint(to, uint64(a.status))
 	to = binary.AppendVarint(to, a.length)
@@ -218,17 +217,14 @@ func (a *answer) sendHead(text []byte, last bool) error {
 	}
 	head := len(to) - headerSize - 4
 	if head > maxHead {
-		buffer.giveBack()
+		if held != nil {
+			held.giveBack()
+		}
 		return errHeaders
 	}
 	binary.LittleEndian.PutUint32(to[headerSize:], uint32(head))
-	to = append(to, text...)
-	putHeader(to, kindHead, last, a.call.id, len(to)-headerSize)
-	if len(to) > smallBuffer {
-		return a.call.conn.out.sendOwned(buffer, len(to))
-	}
-	defer buffer.giveBack()
-	return a.call.conn.out.send(to)
+	putHeader(to, kindHead, last, a.call.id, len(to)-headerSize+len(text))
+	return a.call.conn.out.sendWith(to, text, held)
 }
 
 // clean takes line ends out of a header's value, as Go's server does.

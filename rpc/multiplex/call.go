@@ -16,10 +16,11 @@ var errStopped = errors.New("nobody waits for the answer any more")
 type Call struct {
 	id   uint32
 	conn *clientConn
-	// frames has room for what the runner may send unasked, one piece and that it
-	// gives up, and for Abort.
+	// frames has room for the pieces that were asked for, that the runner gives up,
+	// and for Abort.
 	frames chan frame
 	credit chan struct{}
+	intake intake
 
 	// first is the answer's head until it is released.
 	first frame
@@ -41,7 +42,7 @@ type Call struct {
 }
 
 var callPool = sync.Pool{New: func() any {
-	return &Call{frames: make(chan frame, 3), credit: make(chan struct{}, 1)}
+	return &Call{frames: make(chan frame, mostAhead+2), credit: make(chan struct{}, mostAhead)}
 }}
 
 // Outcome is how a wait for an answer ended.
@@ -164,7 +165,7 @@ func (c *Call) Read(p []byte) (int, error) {
 // more asks for the next piece of the answer's body and waits for it.
 func (c *Call) more() error {
 	c.piece.release()
-	if err := c.conn.out.signal(kindCredit, c.id); err != nil {
+	if err := c.intake.ask(c.conn.out, c.id, c.conn.ahead, c.left); err != nil {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	var f frame
@@ -179,6 +180,7 @@ func (c *Call) more() error {
 			return c.Why()
 		}
 	}
+	c.intake.taken()
 	switch f.kind {
 	case kindData:
 		c.piece, c.rest, c.last = f, f.payload, f.last
@@ -220,8 +222,8 @@ func (c *Call) WriteTo(w io.Writer) (total int64, err error) {
 }
 
 // WriteBody sends the rest of the request's body, of which the first piece was
-// not the last. It reads ahead of the runner by no more than a piece, and
-// returns when all was sent, the context ends or the connection breaks; and
+// not the last. It reads ahead of what the runner has asked for by no more than a
+// piece, and returns when all was sent, the context ends or the connection breaks; and
 // with the reader's error when that fails, after which the call has to be ended.
 func (c *Call) WriteBody(ctx context.Context, body io.Reader) error {
 	conn, id := c.conn, c.id
@@ -276,6 +278,7 @@ func (c *Call) End() {
 	c.conn.leave(c.id)
 	c.first.release()
 	c.piece.release()
+	c.intake.end()
 	for {
 		select {
 		case f := <-c.frames:

@@ -115,12 +115,12 @@ func (c *Client) connect() (*clientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := upgrade(ctx, inner)
+	r, ahead, err := upgrade(ctx, inner)
 	if err != nil {
 		_ = inner.Close()
 		return nil, err
 	}
-	conn := newClientConn(inner, r, c.idle)
+	conn := newClientConn(inner, r, ahead, c.idle)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -139,13 +139,16 @@ var (
 )
 
 // straysPerCall is how many frames a runner may send that come too late for a
-// call: one piece, one credit, and that it gives up, of those it has begun.
-const straysPerCall = 4
+// call: what may be under way of two bodies, and that it gives up, of those it has
+// begun.
+const straysPerCall = 2*mostAhead + 2
 
 // clientConn is one connection to a runner.
 type clientConn struct {
 	inner net.Conn
 	out   *writer
+	// ahead is how many pieces of a body may be under way, either way.
+	ahead int
 
 	mu     sync.Mutex
 	calls  map[uint32]*Call
@@ -163,8 +166,8 @@ type clientConn struct {
 	retired error
 }
 
-func newClientConn(inner net.Conn, r *bufio.Reader, rests time.Duration) *clientConn {
-	c := &clientConn{inner: inner, out: newWriter(inner), calls: map[uint32]*Call{}, broken: make(chan struct{}), rests: rests}
+func newClientConn(inner net.Conn, r *bufio.Reader, ahead int, rests time.Duration) *clientConn {
+	c := &clientConn{inner: inner, out: newWriter(inner), ahead: ahead, calls: map[uint32]*Call{}, broken: make(chan struct{}), rests: rests}
 	c.mu.Lock()
 	c.idle = time.AfterFunc(rests, c.rest)
 	c.mu.Unlock()
@@ -266,6 +269,8 @@ func (c *clientConn) start(o *Outgoing, last bool) (*Call, error) {
 	}
 	c.nextID++
 	call.id, call.conn = c.nextID, c
+	// The answer's head comes unasked.
+	call.intake.due.Store(1)
 	c.calls[call.id] = call
 	c.mu.Unlock()
 	f, err := o.finish(call.id, last)
@@ -310,11 +315,12 @@ func (c *clientConn) deliver(f frame) error {
 		return nil
 	}
 	if f.kind == kindCredit {
-		select {
-		case call.credit <- struct{}{}:
-			return nil
-		default:
-			return fmt.Errorf("%w: a second credit", errProtocol)
+		return giveCredit(call.credit, c.ahead)
+	}
+	if f.kind != kindCancel {
+		if err := call.intake.came(); err != nil {
+			f.release()
+			return err
 		}
 	}
 	select {
@@ -322,6 +328,6 @@ func (c *clientConn) deliver(f frame) error {
 		return nil
 	default:
 		f.release()
-		return fmt.Errorf("%w: a second piece before the first was taken", errProtocol)
+		return fmt.Errorf("%w: it goes on after it has given up", errProtocol)
 	}
 }

@@ -8,19 +8,21 @@
 //	supervisor                                   runner
 //	  Head (request, first piece of body) ─────────▶
 //	  Data ────────────────────────────────────────▶  as long as there is body
-//	  ◀──────────────────────────────────── Credit     one for each piece taken
+//	  ◀──────────────────────────────────── Credit     one for each piece wanted
 //	  ◀────────────────────── Head (answer, first piece)
 //	  Credit ──────────────────────────────────────▶
 //	  ◀─────────────────────────────────────── Data
 //	  Cancel ──────────────────────────────────────▶  the client has gone
 //	  ◀───────────────────────────────────── Cancel    the handler gave up
 //
-// Each side may have one piece of a body under way that the other has not
-// taken, so an exchange whose reader is slow holds up nobody else and no more
-// than one piece is kept of it. The last piece says that it is.
+// A piece comes when it was asked for, so an exchange whose reader is slow holds up
+// nobody else and little is kept of it: one piece, or up to four of a body whose
+// length is known, and of all bodies of a process no more than 4 MiB beyond the one
+// for each. The last piece says that it is.
 //
 // A connection begins as HTTP/1.1 and is upgraded, with a method that no client
-// can send.
+// can send. Each side says there how many pieces it may be asked for; one of an
+// older build does not, and is asked for one.
 //
 // A runner may be under a tenant's control. What it sends is checked before
 // anything is made of it, and a connection that breaks the rules is closed. For

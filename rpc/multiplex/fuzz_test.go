@@ -36,7 +36,7 @@ func FuzzAnswer(f *testing.F) {
 			_, _ = theirs.Write(text)
 			theirs.Close()
 		}()
-		conn := newClientConn(ours, bufio.NewReader(ours), idleTime)
+		conn := newClientConn(ours, bufio.NewReader(ours), mostAhead, idleTime)
 		o, _ := call{method: "POST", uri: "/", stream: strings.NewReader(""), length: -1}.outgoing()
 		call, err := conn.start(o, true)
 		require.NoError(t, err)
@@ -80,7 +80,7 @@ func FuzzRequest(f *testing.F) {
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
-			serve(theirs, bufio.NewReader(theirs), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			serve(theirs, bufio.NewReader(theirs), 1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				begun.Add(1)
 				defer ended.Add(1)
 				if r.URL == nil || r.Header == nil || r.Body == nil {

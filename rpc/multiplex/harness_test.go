@@ -22,7 +22,7 @@ import (
 const usualPiece = 64 << 10
 
 // patience bounds every wait; a test that needs it has failed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)

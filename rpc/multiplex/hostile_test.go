@@ -279,7 +279,7 @@ func TestServerRefuses(t *testing.T) {
 			served := make(chan struct{})
 			go func() {
 				defer close(served)
-				serve(theirs, bufio.NewReader(theirs), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+				serve(theirs, bufio.NewReader(theirs), 1, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 			}()
 			go func() { _, _ = ours.Write(text) }()
 			_, err := io.Copy(io.Discard, ours)

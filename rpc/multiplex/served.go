@@ -24,6 +24,7 @@ type served struct {
 
 	credit chan struct{}
 	pieces chan frame
+	intake intake
 
 	// body guards what Read uses: a handler may read in another goroutine and
 	// return before that is over.
@@ -32,6 +33,8 @@ type served struct {
 	rest  []byte
 	last  bool
 	over  bool
+	// left is what was announced and has not come; nothing counts below zero.
+	left int64
 	// fault is why the body did not come to its end.
 	fault error
 }
@@ -102,10 +105,15 @@ func (c *served) discard() {
 	c.over = true
 	c.piece.release()
 	c.rest = nil
-	select {
-	case f := <-c.pieces:
-		f.release()
-	default:
+	c.intake.end()
+	for {
+		select {
+		case f := <-c.pieces:
+			f.release()
+			continue
+		default:
+		}
+		return
 	}
 }
 
@@ -128,12 +136,14 @@ func (c *served) Read(p []byte) (int, error) {
 			return 0, nil
 		}
 		c.piece.release()
-		if c.fault = c.conn.out.signal(kindCredit, c.id); c.fault != nil {
+		if c.fault = c.intake.ask(c.conn.out, c.id, c.conn.ahead, c.left); c.fault != nil {
 			return 0, c.fault
 		}
 		select {
 		case c.piece = <-c.pieces:
+			c.intake.taken()
 			c.rest, c.last = c.piece.payload, c.piece.last
+			c.left -= int64(len(c.rest))
 		case <-c.ctx.Done():
 			c.fault = io.ErrUnexpectedEOF
 			return 0, c.fault

@@ -14,6 +14,8 @@ import (
 type serverConn struct {
 	handler http.Handler
 	out     *writer
+	// ahead is how many pieces of a body may be under way, either way.
+	ahead int
 
 	mu    sync.Mutex
 	calls map[uint32]*served
@@ -50,8 +52,8 @@ func (s *serverConn) workOn(call *served) {
 }
 
 // serve answers the exchanges of one connection until it ends.
-func serve(conn net.Conn, r *bufio.Reader, handler http.Handler) {
-	s := &serverConn{handler: handler, out: newWriter(conn), calls: map[uint32]*served{}, work: make(chan *served)}
+func serve(conn net.Conn, r *bufio.Reader, ahead int, handler http.Handler) {
+	s := &serverConn{handler: handler, out: newWriter(conn), ahead: ahead, calls: map[uint32]*served{}, work: make(chan *served)}
 	// Nobody but this goroutine hands calls out.
 	defer close(s.work)
 	go func() {
@@ -100,18 +102,14 @@ func (s *serverConn) take(f frame) error {
 	case kindCancel:
 		call.cancel()
 	case kindCredit:
-		select {
-		case call.credit <- struct{}{}:
-		default:
-			return fmt.Errorf("%w: a second credit", errProtocol)
-		}
+		return giveCredit(call.credit, s.ahead)
 	default:
-		select {
-		case call.pieces <- f:
-		default:
+		if err := call.intake.came(); err != nil {
 			f.release()
-			return fmt.Errorf("%w: a second piece before the first was taken", errProtocol)
+			return err
 		}
+		// There is room for all that were asked for.
+		call.pieces <- f
 	}
 	return nil
 }
@@ -121,7 +119,7 @@ func (s *serverConn) begin(f frame) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	call := &served{
 		conn: s, id: f.id, cancel: cancel, ctx: ctx,
-		credit: make(chan struct{}, 1), pieces: make(chan frame, 1),
+		credit: make(chan struct{}, mostAhead), pieces: make(chan frame, mostAhead),
 		piece: f, last: f.last,
 	}
 	head, piece, err := f.split()
@@ -135,6 +133,7 @@ func (s *serverConn) begin(f frame) error {
 		return err
 	}
 	call.request.Body = call
+	call.left = call.request.ContentLength - int64(len(piece))
 	s.mu.Lock()
 	_, taken := s.calls[f.id]
 	if !taken {

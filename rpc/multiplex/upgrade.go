@@ -22,6 +22,9 @@ const (
 	upgradeTime = 5 * time.Second
 	// readBuffer is what is read at once. Larger payloads are read past it.
 	readBuffer = 16 << 10
+	// writeBuffer is what may be written and not read, in bytes: more than the usual
+	// of 208 KiB, which splits each piece, and not more than every system grants.
+	writeBuffer = 208 << 10
 	// upgradeBytes is what a runner's answer to the upgrade may have.
 	upgradeBytes = 16 << 10
 )
@@ -31,28 +34,38 @@ const (
 var ErrUnsupported = errors.New("the runner does not multiplex")
 
 // upgrade makes an HTTP connection one of frames. What was read of it already
-// is in the reader.
-func upgrade(ctx context.Context, conn net.Conn) (*bufio.Reader, error) {
+// is in the reader. ahead is how many pieces the runner has under way.
+func upgrade(ctx context.Context, conn net.Conn) (r *bufio.Reader, ahead int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, upgradeTime)
 	defer cancel()
 	intime := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer intime()
 	// A header without end must not fill the memory.
 	bounded := &io.LimitedReader{R: conn, N: upgradeBytes}
-	r := bufio.NewReaderSize(bounded, readBuffer)
-	switch err := upgrading.Ask(conn, r, upgradeMethod, protocol); {
+	r = bufio.NewReaderSize(bounded, readBuffer)
+	header, err := upgrading.Ask(conn, r, upgradeMethod, protocol, aheadHeaders())
+	switch {
 	case errors.Is(err, upgrading.ErrRefused):
-		return nil, ErrUnsupported
+		return nil, 0, ErrUnsupported
 	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	case err != nil:
-		return nil, err
+		return nil, 0, err
 	}
 	if !intime() {
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
 	bounded.N = math.MaxInt64
-	return r, nil
+	widen(conn)
+	return r, aheadOf(header), nil
+}
+
+// widen has room for a whole piece between a connection's ends, so that it is
+// written at once. The kernel takes twice as much for its own book-keeping.
+func widen(conn net.Conn) {
+	if socket, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = socket.SetWriteBuffer(writeBuffer)
+	}
 }
 
 // Handler serves the multiplexed exchanges that a connection is upgraded to by
@@ -63,12 +76,13 @@ func Handler(exchanges, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		conn, buffered, ok := upgrading.Accept(w, r, protocol)
+		conn, buffered, ok := upgrading.Accept(w, r, protocol, aheadHeaders())
 		if !ok {
 			return
 		}
 		defer conn.Close()
+		widen(conn)
 		rest := io.LimitReader(buffered, int64(buffered.Buffered()))
-		serve(conn, bufio.NewReaderSize(io.MultiReader(rest, conn), readBuffer), exchanges)
+		serve(conn, bufio.NewReaderSize(io.MultiReader(rest, conn), readBuffer), aheadOf(r.Header), exchanges)
 	})
 }

@@ -140,6 +140,23 @@ func (w *writer) signal(k kind, id uint32) error {
 	return w.add(func(b *batch) { b.small = appendHeader(b.small, k, false, id, 0) })
 }
 
+// sendWith sends a frame that is a head and a text. It takes copies, but of a text
+// in a buffer of its own, which belongs to the writer from now on.
+func (w *writer) sendWith(head, text []byte, held *buffer) error {
+	err := w.add(func(b *batch) {
+		b.small = append(b.small, head...)
+		if held == nil {
+			b.small = append(b.small, text...)
+		} else {
+			b.large = append(b.large, owned{after: len(b.small), frame: text, buffer: held})
+		}
+	})
+	if err != nil && held != nil {
+		held.giveBack()
+	}
+	return err
+}
+
 // sendPiece sends the n bytes of a body that follow the space for a header in a
 // buffer, which belongs to the writer from now on.
 func (w *writer) sendPiece(id uint32, piece *buffer, n int, last bool) error {

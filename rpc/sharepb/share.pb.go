@@ -45,6 +45,9 @@ const (
 	// SETTLE acknowledges or refuses a batch that was pulled. It has no answer.
 	Request_KIND_SETTLE Request_Kind = 8
 	// CANCEL has a request of that id end soon. It has no answer of its own.
+	// Without an id it is a giver's that may give no more to the pipe of that label
+	// before something is settled: who holds all that it gave and waits for more is
+	// told by an error.
 	Request_KIND_CANCEL Request_Kind = 9
 )
 

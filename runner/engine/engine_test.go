@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func prepare(t *testing.T, config string, change ...func(*rpc.PrepareRequest)) (*Stream, error) {
 	t.Helper()

@@ -40,7 +40,7 @@ func TestHostThatIsStopped(t *testing.T) {
 	var done atomic.Int64
 	for i := range 8 {
 		users.Go(func() {
-			c, l := &cacheStandIn{link, "one"}, &cacheStandIn{link, "not yet there"}
+			c, l := &cacheStandIn{asker{by: link, label: "one"}}, &cacheStandIn{asker{by: link, label: "not yet there"}}
 			for n := 0; ctx.Err() == nil; n++ {
 				if i == 0 {
 					if _, err := l.Get(ctx, "k"); err != nil && ctx.Err() == nil {
@@ -83,9 +83,9 @@ func TestResourcesInACircle(t *testing.T) {
 	connected(t, link, func(conn net.Conn) { assert.NoError(t, s.Serve(conn, "a")) })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, err := (&cacheStandIn{link, "two"}).Get(ctx, "none")
+	_, err := (&cacheStandIn{asker{by: link, label: "two"}}).Get(ctx, "none")
 	require.ErrorContains(t, err, "in a circle")
-	value, err := (&cacheStandIn{link, "two"}).Get(ctx, "k")
+	value, err := (&cacheStandIn{asker{by: link, label: "two"}}).Get(ctx, "k")
 	require.NoError(t, err)
 	assert.Equal(t, "a", string(value))
 }

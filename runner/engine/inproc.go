@@ -60,7 +60,12 @@ func registerInproc(env *service.Environment, policy rpc.ComponentPolicy, link *
 					return nil, service.BatchPolicy{}, 0, err
 				}
 				order, policy, err := n.policy(env)
-				return &inprocOutput{link: link, pipe: pipe, order: order}, policy, inprocInFlight, err
+				if err != nil {
+					return nil, service.BatchPolicy{}, 0, err
+				}
+				order.full = time.AfterFunc(share.StallPatience, func() { link.Stalled(pipe) })
+				order.full.Stop()
+				return &inprocOutput{link: link, pipe: pipe, order: order}, policy, inprocInFlight, nil
 			}))
 	}
 	return errors.Join(errs...)
@@ -142,9 +147,12 @@ type numbering struct {
 	// here are those that wait for their turn or have it.
 	here map[uint64]bool
 	news chan struct{}
-	// bytes is what is being written takes; less is told when that is less.
-	bytes int
-	less  sync.Cond
+	// writing is how many batches are being written, and bytes what they take; less is told when that is less.
+	writing, bytes int
+	less           sync.Cond
+	// full runs while no more can be written before something is settled, from the
+	// last time that something was.
+	full *time.Timer
 }
 
 func (n *numberings) register(env *service.Environment) error {
@@ -187,12 +195,10 @@ func (n *numberings) policy(env *service.Environment) (*numbering, service.Batch
 //
 // While much is being written no more is taken in: the engine would hold a batch
 // for each goroutine, of whatever size.
-func (n *numbering) ProcessBatch(_ context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
-	n.mu.Lock()
-	for n.bytes > inprocBytes {
-		n.less.Wait()
+func (n *numbering) ProcessBatch(ctx context.Context, batch service.MessageBatch) ([]service.MessageBatch, error) {
+	if err := n.room(ctx); err != nil {
+		return nil, err
 	}
-	n.mu.Unlock()
 	if !slices.ContainsFunc(batch, func(m *service.Message) bool { return m.GetError() == nil }) {
 		return []service.MessageBatch{batch}, nil
 	}
@@ -208,6 +214,21 @@ func (n *numbering) ProcessBatch(_ context.Context, batch service.MessageBatch) 
 	return []service.MessageBatch{batch}, nil
 }
 
+// room waits until not much is being written. The error is the context's.
+func (n *numbering) room(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.less.Broadcast()
+	})()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for n.bytes > inprocBytes && ctx.Err() == nil {
+		n.less.Wait()
+	}
+	return ctx.Err()
+}
+
 // hold counts a batch as one that is being written until release is called.
 func (n *numbering) hold(batch service.MessageBatch) (release func()) {
 	size := 0
@@ -216,14 +237,20 @@ func (n *numbering) hold(batch service.MessageBatch) (release func()) {
 		content, _ := m.AsBytes()
 		size += len(content)
 	}
-	count := func(more int) {
+	count := func(batches, bytes int) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.bytes += more
+		n.writing += batches
+		n.bytes += bytes
 		n.less.Broadcast()
+		if n.writing >= inprocInFlight || n.bytes > inprocBytes {
+			n.full.Reset(share.StallPatience)
+		} else {
+			n.full.Stop()
+		}
 	}
-	count(size)
-	return func() { count(-size) }
+	count(1, size)
+	return func() { count(-1, -size) }
 }
 
 // Close implements service.BatchProcessor.

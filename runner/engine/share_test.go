@@ -128,7 +128,7 @@ func TestHostExchangesWhatHasChanged(t *testing.T) {
 	s := hostingOf(t, memory("one", "a", 1), memory("two", "b", 2))
 	link := share.NewLink()
 	connected(t, link, func(conn net.Conn) { assert.NoError(t, s.Serve(conn, "a")) })
-	cache := func(label string) *cacheStandIn { return &cacheStandIn{link, label} }
+	cache := func(label string) *cacheStandIn { return &cacheStandIn{asker{by: link, label: label}} }
 	ctx := t.Context()
 	require.NoError(t, cache("two").Set(ctx, "own", []byte("kept"), nil))
 	require.NoError(t, cache("one").SetMulti(ctx, service.CacheItem{Key: "x", Value: []byte("1")}, service.CacheItem{Key: "y", Value: []byte("2")}))
@@ -206,9 +206,9 @@ func (a ambiguous) Do(context.Context, *sharepb.Request) (*sharepb.Response, boo
 // TestAskedTwice: what may have been done by the host that died counts as done.
 func TestAskedTwice(t *testing.T) {
 	ctx := t.Context()
-	exists := &cacheStandIn{ambiguous{sharepb.Response_CODE_KEY_ALREADY_EXISTS}, "c"}
+	exists := &cacheStandIn{asker{by: ambiguous{sharepb.Response_CODE_KEY_ALREADY_EXISTS}, label: "c"}}
 	assert.NoError(t, exists.Add(ctx, "k", nil, nil))
-	gone := &cacheStandIn{ambiguous{sharepb.Response_CODE_KEY_NOT_FOUND}, "c"}
+	gone := &cacheStandIn{asker{by: ambiguous{sharepb.Response_CODE_KEY_NOT_FOUND}, label: "c"}}
 	assert.NoError(t, gone.Delete(ctx, "k"))
 	_, err := gone.Get(ctx, "k")
 	assert.ErrorIs(t, err, service.ErrKeyNotFound)

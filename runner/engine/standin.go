@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redpanda-data/benthos/v4/public/service"
@@ -37,11 +38,11 @@ func registerStandIns(env *service.Environment, by operator, shared func(label s
 	return errors.Join(
 		env.RegisterCache(standInName, spec, func(_ *service.ParsedConfig, mgr *service.Resources) (service.Cache, error) {
 			name, err := label(mgr)
-			return &cacheStandIn{by, name}, err
+			return &cacheStandIn{asker{by: by, label: name, logger: mgr.Logger()}}, err
 		}),
 		env.RegisterRateLimit(standInName, spec, func(_ *service.ParsedConfig, mgr *service.Resources) (service.RateLimit, error) {
 			name, err := label(mgr)
-			return &rateLimitStandIn{by, name}, err
+			return &rateLimitStandIn{asker{by: by, label: name, logger: mgr.Logger()}}, err
 		}),
 	)
 }
@@ -50,6 +51,37 @@ func registerStandIns(env *service.Environment, by operator, shared func(label s
 func standIn(res rpc.Resource) rpc.Resource {
 	res.Config = fmt.Appendf(nil, "label: %q\n%s: {}\n", res.ID, standInName)
 	return res
+}
+
+// waitPatience is how long an operation waits before the log says so.
+const waitPatience = 5 * time.Second
+
+// asker asks for operations of the resource with a label.
+type asker struct {
+	by     operator
+	label  string
+	logger *service.Logger
+	// told says that the log has that operations wait.
+	told atomic.Bool
+}
+
+// do waits for as long as it takes: for a host that is being started again, and for
+// a resource that cannot be built or is gone. The first that waits says so.
+func (a *asker) do(ctx context.Context, req *sharepb.Request) (*sharepb.Response, bool, error) {
+	req.Label = a.label
+	late := time.AfterFunc(waitPatience, func() {
+		if !a.told.Swap(true) {
+			a.logger.Errorf("Operations on the shared resource %q wait: the resource host is down, or has no such resource, or cannot build it", a.label)
+		}
+	})
+	resp, retried, err := a.by.Do(ctx, req)
+	if !late.Stop() && err == nil {
+		a.told.Store(false)
+	}
+	if err == nil {
+		err = errorOf(resp)
+	}
+	return resp, retried, err
 }
 
 // sharedLabels tells the labels of the resources that are shared.
@@ -64,10 +96,7 @@ func sharedLabels(list []rpc.Resource) func(string) bool {
 }
 
 // cacheStandIn implements service.Cache, and the setting of many at once.
-type cacheStandIn struct {
-	by    operator
-	label string
-}
+type cacheStandIn struct{ asker }
 
 // Get implements service.Cache.
 func (c *cacheStandIn) Get(ctx context.Context, key string) ([]byte, error) {
@@ -115,27 +144,12 @@ func (c *cacheStandIn) Delete(ctx context.Context, key string) error {
 // Close implements service.Cache: the resource outlives its users.
 func (c *cacheStandIn) Close(context.Context) error { return nil }
 
-func (c *cacheStandIn) do(ctx context.Context, req *sharepb.Request) (*sharepb.Response, bool, error) {
-	req.Label = c.label
-	resp, retried, err := c.by.Do(ctx, req)
-	if err == nil {
-		err = errorOf(resp)
-	}
-	return resp, retried, err
-}
-
 // rateLimitStandIn implements service.RateLimit.
-type rateLimitStandIn struct {
-	by    operator
-	label string
-}
+type rateLimitStandIn struct{ asker }
 
 // Access implements service.RateLimit.
 func (r *rateLimitStandIn) Access(ctx context.Context) (time.Duration, error) {
-	resp, _, err := r.by.Do(ctx, &sharepb.Request{Kind: sharepb.Request_KIND_ACCESS, Label: r.label})
-	if err == nil {
-		err = errorOf(resp)
-	}
+	resp, _, err := r.do(ctx, &sharepb.Request{Kind: sharepb.Request_KIND_ACCESS})
 	return time.Duration(resp.GetWaitNanos()), err
 }
 

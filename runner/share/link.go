@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/protobuf/proto"
@@ -15,6 +16,10 @@ import (
 // maxPushed bounds what the batches take that a stream has pushed and that are
 // not settled, in bytes; one alone may be larger.
 const maxPushed = 16 << 20
+
+// StallPatience is how long nothing may be settled, while as much is under way as
+// may be, before Stalled is called for.
+const StallPatience = 10 * time.Second
 
 // ErrConnected is that a Link has a connection already.
 var ErrConnected = errors.New("this runner is connected to the resource host already")
@@ -140,7 +145,7 @@ func (l *Link) Push(ctx context.Context, pipe string, batch *sharepb.Batch, done
 	done = sync.OnceFunc(done)
 	defer done()
 	size := min(int64(proto.Size(batch)), maxPushed)
-	if err := l.pushed.Acquire(ctx, size); err != nil {
+	if err := l.acquire(ctx, pipe, size); err != nil {
 		return nil, err
 	}
 	defer l.pushed.Release(size)
@@ -163,9 +168,32 @@ func (l *Link) Push(ctx context.Context, pipe string, batch *sharepb.Batch, done
 	}
 }
 
+// acquire waits until a batch of that size may be pushed.
+func (l *Link) acquire(ctx context.Context, pipe string, size int64) error {
+	if l.pushed.TryAcquire(size) {
+		return nil
+	}
+	stalled := time.AfterFunc(StallPatience, func() { l.Stalled(pipe) })
+	defer stalled.Stop()
+	return l.pushed.Acquire(ctx, size)
+}
+
+// Stalled says that no more is pushed to a pipe before something is settled. A
+// taker that has all of it and waits for more has an error from its Pull. It does
+// not wait.
+func (l *Link) Stalled(pipe string) {
+	l.mu.Lock()
+	c := l.conn
+	l.mu.Unlock()
+	if c != nil {
+		// It is short enough for a frame: the pipe's name has been in one.
+		_ = c.send(&sharepb.Request{Kind: sharepb.Request_KIND_CANCEL, Label: pipe})
+	}
+}
+
 // Pull waits for a batch of a pipe. settle is to be called once, with what has
 // become of the batch; should this process end before, another input has it. The
-// error is the context's.
+// error is the context's, or that none can come before some are settled.
 func (l *Link) Pull(ctx context.Context, pipe string) (batch *sharepb.Batch, settle func(*sharepb.Verdict), err error) {
 	for {
 		c, err := l.connection(ctx)

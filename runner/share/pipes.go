@@ -1,6 +1,7 @@
 package share
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 
@@ -46,6 +47,8 @@ type push struct {
 	name  string
 	batch *sharepb.Batch
 	size  int
+	// to has been given it; nil while it waits.
+	to *peer
 }
 
 // forget has the sender wait for it no more.
@@ -105,6 +108,40 @@ func (s *Pipes) pass(b *push, first bool) {
 	}
 }
 
+// stall is a giver's that may give no more to a pipe before something is settled.
+// Where all of it is with takers, those who wait for more wait for what cannot
+// come, and are told.
+func (s *Pipes) stall(giver *peer, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.byName[name]
+	if p == nil {
+		return
+	}
+	batches, size, takers := 0, 0, map[*peer]bool{}
+	for _, b := range giver.pushes {
+		if b.name != name {
+			continue
+		}
+		if b.to == nil {
+			// It is had by whoever asks next.
+			return
+		}
+		batches++
+		size += b.size
+		takers[b.to] = true
+	}
+	text := fmt.Sprintf("%d batches of %d bytes that were taken from inproc %q are not acknowledged, and its output gives no more before some are: "+
+		"give the batching that gathers them a period or a smaller count or byte_size, or have the output give larger batches", batches, size, name)
+	for _, w := range slices.Clone(p.pulls) {
+		if takers[w.by] {
+			delete(w.by.pulls, w.id)
+			s.unqueue(w)
+			w.by.answer(&sharepb.Response{Id: w.id, Code: sharepb.Response_CODE_ERROR, Error: text})
+		}
+	}
+}
+
 func (s *Pipes) pull(by *peer, req *sharepb.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,6 +173,7 @@ func (p *peer) full(id uint64, size int) bool {
 
 func (s *Pipes) deliver(b *push, to *pull) {
 	s.last++
+	b.to = to.by
 	delete(to.by.pulls, to.id)
 	to.by.deliveries[s.last] = b
 	to.by.answer(&sharepb.Response{Id: to.id, Code: sharepb.Response_CODE_OK, Batch: b.batch, Delivery: s.last})
@@ -155,6 +193,7 @@ func (s *Pipes) settle(by *peer, req *sharepb.Request) {
 		return
 	}
 	if req.GetVerdict().GetReturned() {
+		b.to = nil
 		s.pass(b, true)
 		return
 	}

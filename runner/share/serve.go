@@ -62,7 +62,11 @@ func Serve(connection net.Conn, name string, backend Backend, pipes *Pipes) {
 		case sharepb.Request_KIND_SETTLE:
 			pipes.settle(p, req)
 		case sharepb.Request_KIND_CANCEL:
-			pipes.cancel(p, req.GetId())
+			if req.GetId() == 0 {
+				pipes.stall(p, req.GetLabel())
+			} else {
+				pipes.cancel(p, req.GetId())
+			}
 		default:
 			size := int64(min(in.length, maxRequested))
 			if requested.Acquire(ctx, size) != nil {

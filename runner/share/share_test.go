@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // store is a Backend that sets and gets, and has an operation wait that asks for
 // the key "hang".
@@ -83,6 +83,16 @@ func (h *hosting) connect(t *testing.T, l *Link) (cut func()) {
 	})
 	t.Cleanup(cut)
 	return cut
+}
+
+// awaitPipes waits until somebody waits at that many pipes.
+func (h *hosting) awaitPipes(t *testing.T, count int) {
+	t.Helper()
+	await(t, func() bool {
+		h.pipes.mu.Lock()
+		defer h.pipes.mu.Unlock()
+		return len(h.pipes.byName) == count
+	})
 }
 
 func TestManyOperationsAtOnce(t *testing.T) {
@@ -325,11 +335,7 @@ func TestPullThatEnds(t *testing.T) {
 		}
 	}
 	pushing.Wait()
-	await(t, func() bool {
-		h.pipes.mu.Lock()
-		defer h.pipes.mu.Unlock()
-		return len(h.pipes.byName) == 0
-	})
+	h.awaitPipes(t, 0)
 }
 
 // TestPushThatEnds: a batch that its sender has withdrawn is nobody's.
@@ -345,13 +351,10 @@ func TestPushThatEnds(t *testing.T) {
 		failed <- err
 	}()
 	<-sent
+	h.awaitPipes(t, 1)
 	cancel()
 	require.ErrorIs(t, <-failed, context.Canceled)
-	await(t, func() bool {
-		h.pipes.mu.Lock()
-		defer h.pipes.mu.Unlock()
-		return len(h.pipes.byName) == 0
-	})
+	h.awaitPipes(t, 0)
 	go func() {
 		_, err := from.Push(t.Context(), "p", batchOf("kept"), func() {})
 		failed <- err

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait; a test that needs it has failed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // fake is Streams that do what a test says.
 type fake struct {

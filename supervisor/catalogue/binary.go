@@ -85,12 +85,13 @@ func executable(path string) (file, error) {
 	return fileOf(info), nil
 }
 
-// buildID is that which Go's linker gave the binary; of one without, what its file
-// is told apart by. It is fit for a file's name.
-func (f found) buildID() string {
-	id := cmp.Or(goBuildID(f.path), fmt.Sprint(f.path, f.file.place, f.file.size, f.file.modified.UnixNano()))
-	// The id has slashes, and people may give it another by -ldflags=-buildid.
-	sum := sha256.Sum256([]byte(id))
+// mark tells the binary from others: by the build id that Go's linker gave it, or
+// where it is when it has none, and by its size and the time of its last change, since
+// people may give several binaries one id by -ldflags=-buildid. It is fit for a file's
+// name.
+func (f found) mark() string {
+	id := cmp.Or(goBuildID(f.path), fmt.Sprint(f.path, f.file.place))
+	sum := sha256.Sum256(fmt.Append(nil, id, f.file.size, f.file.modified.UnixNano()))
 	return hex.EncodeToString(sum[:16])
 }
 

@@ -11,8 +11,8 @@ import (
 	"penstock/rpc"
 )
 
-// cache keeps what binaries have said, each in a file that is called as its build
-// id. What cannot be kept or read is asked again.
+// cache keeps what binaries have said, each in a file that is called as its
+// mark. What cannot be kept or read is asked again.
 type cache struct{ dir string }
 
 // kept is the content of such a file.
@@ -27,11 +27,11 @@ const cacheFormat = 1
 
 const cacheSuffix = ".json"
 
-func (c cache) path(buildID string) string { return filepath.Join(c.dir, buildID+cacheSuffix) }
+func (c cache) path(mark string) string { return filepath.Join(c.dir, mark+cacheSuffix) }
 
 // get reads a description; nil when there is none that is whole.
-func (c cache) get(buildID string) *rpc.Description {
-	text, err := os.ReadFile(c.path(buildID))
+func (c cache) get(mark string) *rpc.Description {
+	text, err := os.ReadFile(c.path(mark))
 	if err != nil {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (c cache) get(buildID string) *rpc.Description {
 }
 
 // put keeps a description. A file is there as a whole or not at all.
-func (c cache) put(buildID string, said []byte) (err error) {
+func (c cache) put(mark string, said []byte) (err error) {
 	text, err := json.Marshal(kept{cacheFormat, said})
 	if err != nil {
 		return err
@@ -68,14 +68,14 @@ func (c cache) put(buildID string, said []byte) (err error) {
 	if err = errors.Join(err, temporary.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temporary.Name(), c.path(buildID))
+	return os.Rename(temporary.Name(), c.path(mark))
 }
 
 // retain removes the files of all other binaries.
-func (c cache) retain(buildIDs []string) {
+func (c cache) retain(marks []string) {
 	entries, _ := os.ReadDir(c.dir) // There is no such folder before the first.
 	for _, entry := range entries {
-		if !slices.Contains(buildIDs, strings.TrimSuffix(entry.Name(), cacheSuffix)) {
+		if !slices.Contains(marks, strings.TrimSuffix(entry.Name(), cacheSuffix)) {
 			_ = os.Remove(filepath.Join(c.dir, entry.Name()))
 		}
 	}

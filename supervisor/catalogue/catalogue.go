@@ -26,8 +26,10 @@ type Runner struct {
 	Fault error
 
 	found   found
-	buildID string
+	mark    string
 	carries map[key]bool
+	// tellsDrivers says that it is known which drivers it has.
+	tellsDrivers bool
 	// fields are those of each component that lead to others.
 	fields map[key]field
 }
@@ -43,6 +45,10 @@ func (r *Runner) learn(said *rpc.Description) {
 			r.fields[of] = f
 		}
 	}
+	r.tellsDrivers = said.Drivers != nil
+	for _, driver := range said.Drivers {
+		r.carries[key{classDriver, driver}] = true
+	}
 }
 
 // Carries says whether the runner has all that is named. Of one that has not said
@@ -54,7 +60,7 @@ func (r *Runner) lacks(n Named) (out []Ref) {
 		return nil
 	}
 	for _, ref := range n.Refs {
-		if !r.carries[key{ref.Class, ref.Name}] {
+		if !r.carries[key{ref.Class, ref.Name}] && (ref.Class != classDriver || r.tellsDrivers) {
 			out = append(out, ref)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"penstock/rpc"
@@ -35,9 +36,16 @@ func ask(ctx context.Context, path string) (*rpc.Description, []byte, error) {
 	// who finishes in a moment need not collect garbage.
 	cmd.Env = []string{"GOGC=" + rpc.StartGOGC, "PATH=" + os.Getenv("PATH")}
 	cmd.Stdout, cmd.Stderr = said, complaint
+	// What it has started ends with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	// A child that it leaves behind has the pipe still.
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
+	if cmd.Process != nil {
+		// Its number is free by now, and the kernel gives it to nobody else so soon.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, nil, fmt.Errorf("it did not describe itself within %s", describeTime)

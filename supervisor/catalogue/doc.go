@@ -3,7 +3,7 @@
 //
 // A runner's binary says what it carries when it is asked with --describe. That
 // takes as long as a start does, so the answer is kept in a file under the
-// binary's build id. Which components a config names is found by what the runners
+// binary's build id, size and time. Which components a config names is found by what the runners
 // say of the components' fields: the supervisor itself knows none.
 //
 //	binaries on disk ──look──▶ round: asked, or read from DATA/runners ──▶ Catalogue

@@ -69,6 +69,12 @@ type round struct {
 	// runner is described, whole once all are.
 	early, whole chan struct{}
 	core, all    *Catalogue
+	// began is when it was begun, and told those that have described themselves by now.
+	began time.Time
+	told  struct {
+		sync.Mutex
+		runners []*Runner
+	}
 	// runners are those that were found, in that order, and described is when they
 	// were; both are set with all.
 	runners   []*Runner
@@ -119,6 +125,31 @@ func (v View) Known(ctx context.Context) (known *Catalogue, whole bool, err erro
 	}
 }
 
+// Told are the runners that have described themselves and can be used, the smallest
+// first. It waits for the others until so long after it was begun to ask them, or the
+// context's end: one that hangs keeps nobody waiting again and again.
+func (v View) Told(ctx context.Context, patience time.Duration) []*Runner {
+	ctx, cancel := context.WithDeadline(ctx, v.round.began.Add(patience))
+	defer cancel()
+	select {
+	case <-v.round.whole:
+	case <-ctx.Done():
+	}
+	v.round.told.Lock()
+	defer v.round.told.Unlock()
+	return slices.SortedFunc(slices.Values(v.round.told.runners), smaller)
+}
+
+// tell takes note of a runner that has described itself.
+func (r *round) tell(of *Runner) *Runner {
+	if of.Fault == nil {
+		r.told.Lock()
+		defer r.told.Unlock()
+		r.told.runners = append(r.told.runners, of)
+	}
+	return of
+}
+
 // ErrClosed is returned once Close was called.
 var ErrClosed = errors.New("the runners are not looked for any more")
 
@@ -161,7 +192,8 @@ func (i *Installed) look() *round {
 
 // begin is a round of what is on the disk now.
 func (i *Installed) begin() *round {
-	r := &round{early: make(chan struct{}), whole: make(chan struct{}), looked: time.Now()}
+	now := time.Now()
+	r := &round{early: make(chan struct{}), whole: make(chan struct{}), looked: now, began: now}
 	if info, err := os.Stat(filepath.Dir(i.cfg.Core)); err == nil {
 		r.folder = fileOf(info)
 	}
@@ -239,14 +271,14 @@ func (i *Installed) describe(r, last *round) {
 	defer close(r.whole)
 	runners := make([]*Runner, len(r.found))
 	// Everybody waits for the core runner, and few for the others.
-	runners[0] = i.runner(r.found[0], last)
+	runners[0] = r.tell(i.runner(r.found[0], last))
 	if i.life.Err() == nil {
 		r.core = newCatalogue(runners[:1])
 	}
 	close(r.early)
 	var others sync.WaitGroup
 	for n := range r.found[1:] {
-		others.Go(func() { runners[n+1] = i.runner(r.found[n+1], last) })
+		others.Go(func() { runners[n+1] = r.tell(i.runner(r.found[n+1], last)) })
 	}
 	others.Wait()
 	if i.life.Err() != nil {
@@ -255,7 +287,7 @@ func (i *Installed) describe(r, last *round) {
 	r.runners, r.all, r.described = runners, newCatalogue(runners), time.Now()
 	var ids []string
 	for _, runner := range runners {
-		ids = append(ids, runner.buildID)
+		ids = append(ids, runner.mark)
 	}
 	i.cache.retain(ids)
 	// What was read is ten times what is kept of it, and nobody reads it again soon.
@@ -273,7 +305,7 @@ func (i *Installed) runner(of found, last *round) *Runner {
 		r.Fault = i.cfg.Usable(of.path)
 	}
 	if r.Fault == nil {
-		r.buildID = of.buildID()
+		r.mark = of.mark()
 		var said *rpc.Description
 		if said, r.Fault = i.said(r); r.Fault == nil {
 			r.learn(said)
@@ -306,14 +338,14 @@ func (r *round) runner(of found) *Runner {
 
 // said is what a binary says of itself.
 func (i *Installed) said(r *Runner) (*rpc.Description, error) {
-	if description := i.cache.get(r.buildID); description != nil {
+	if description := i.cache.get(r.mark); description != nil {
 		return description, nil
 	}
 	description, text, err := ask(i.life, r.Path)
 	if err != nil {
 		return nil, err
 	}
-	if err := i.cache.put(r.buildID, text); err != nil {
+	if err := i.cache.put(r.mark, text); err != nil {
 		i.log.Warn("what a runner says of itself cannot be kept: it is asked again at the next start", zap.String("runner", r.Name), zap.Error(err))
 	}
 	return description, nil

@@ -18,7 +18,7 @@ import (
 )
 
 // awhile bounds every wait of these tests.
-const awhile = 20 * time.Second
+const awhile = time.Minute
 
 // coreBinary is the real core runner, built once, and coreSays what it says.
 var (

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"penstock/rpc"
 )
@@ -39,6 +40,10 @@ func (n Named) And(other Named) Named {
 		Open: n.Open || other.Open, Templated: n.Templated || other.Templated,
 	}
 }
+
+// classDriver is the class of what the SQL components name as their driver, which
+// runners carry as they do components.
+const classDriver rpc.ComponentType = "SQL driver"
 
 // key tells components apart.
 type key struct {
@@ -192,6 +197,7 @@ func (w *walk) component(class rpc.ComponentType, value any, path string) {
 			continue
 		}
 		w.found.Refs = append(w.found.Refs, Ref{Class: class, Name: name, Path: path})
+		w.driver(name, values, path)
 		for _, of := range w.catalogue.fields[key{class, name}] {
 			for _, place := range []string{name, pluginKey} {
 				if config, set := values[place]; set {
@@ -202,6 +208,20 @@ func (w *walk) component(class rpc.ComponentType, value any, path string) {
 	}
 	if class == rpc.TypeInput || class == rpc.TypeOutput {
 		w.field(list("processors", rpc.TypeProcessor), kindArray, values["processors"], join(path, "processors"))
+	}
+}
+
+// driver finds the SQL driver of a component, where somebody knows it: sql and
+// sql_insert, and what else is called so, have it as a field.
+func (w *walk) driver(name string, values map[string]any, path string) {
+	if family, _, _ := strings.Cut(name, "_"); family != "sql" {
+		return
+	}
+	for _, place := range []string{name, pluginKey} {
+		config, _ := values[place].(map[string]any)
+		if driver, named := config["driver"].(string); named && w.catalogue.knows(key{classDriver, driver}) {
+			w.found.Refs = append(w.found.Refs, Ref{Class: classDriver, Name: driver, Path: join(join(path, place), "driver")})
+		}
 	}
 }
 

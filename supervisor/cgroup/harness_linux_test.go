@@ -21,7 +21,7 @@ import (
 const (
 	mib = 1 << 20
 	// patience is for what happens at once, on a machine that is slow and busy.
-	patience = 30 * time.Second
+	patience = time.Minute
 	tick     = 5 * time.Millisecond
 )
 

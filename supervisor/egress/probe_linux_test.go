@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // taskVariable tells the test binary to be a stream's process.
 const taskVariable = "PENSTOCK_EGRESS_TASK"

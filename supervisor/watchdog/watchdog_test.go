@@ -22,7 +22,7 @@ import (
 // whose child does.
 const hogVariable = "PENSTOCK_TEST_HOG"
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	if text, ok := os.LookupEnv(hogVariable); ok {
