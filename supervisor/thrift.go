@@ -19,7 +19,7 @@ const (
 	// rarely is the least time between two times that something is given back: a
 	// collection costs a tenth of a second of one core where there are a thousand
 	// streams.
-	rarely = 30 * time.Second
+	rarely = 10 * time.Second
 )
 
 // thrift gives the memory back that is left over when many streams have been
