@@ -107,9 +107,14 @@ func (a *answer) Write(p []byte) (int, error) {
 		a.sample = append(a.sample, p[:min(len(p), sampleSize-len(a.sample))]...)
 		return len(p), nil
 	}
-	a.text.add(p)
-	if a.sent || a.text.size() > flushAt {
-		a.sendFull(false)
+	// What is long is not copied as a whole: its reader may be slow.
+	for rest := p; len(rest) > 0 && a.err == nil; {
+		n := min(len(rest), MaxPiece)
+		a.text.add(rest[:n])
+		rest = rest[n:]
+		if a.sent || a.text.size() > flushAt {
+			a.sendFull(false)
+		}
 	}
 	return len(p), a.err
 }

@@ -52,7 +52,7 @@ type intake struct {
 func (in *intake) ask(out *writer, id uint32, ahead int, left int64) error {
 	want := int32(1)
 	if left > MaxPiece {
-		want = int32(min(int64(ahead), (left+MaxPiece-1)/MaxPiece))
+		want = int32(min(int64(ahead), (left-1)/MaxPiece+1))
 	}
 	for in.asked < want {
 		if in.asked > in.spare {

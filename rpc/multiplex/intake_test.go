@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -56,6 +58,38 @@ func TestPiecesAhead(t *testing.T) {
 		call.intake.end()
 	}
 	assert.Zero(t, spare.Load())
+}
+
+// Whatever a runner announces, a piece is asked for: nobody else would.
+func TestPiecesOfAnyLength(t *testing.T) {
+	out := newWriter(nil)
+	for left, want := range map[int64]int32{
+		math.MinInt64: 1, -1: 1, 0: 1, 1: 1, MaxPiece: 1, MaxPiece + 1: 2, 2 * MaxPiece: 2, 2*MaxPiece + 1: 3,
+		math.MaxInt64 - MaxPiece + 1: mostAhead, math.MaxInt64 - MaxPiece + 2: mostAhead, math.MaxInt64: mostAhead,
+	} {
+		var in intake
+		require.NoError(t, in.ask(out, 1, mostAhead, left))
+		assert.Equal(t, want, in.due.Load(), "%d bytes", left)
+		in.end()
+	}
+	assert.Zero(t, spare.Load())
+}
+
+// What a handler writes at once is not kept a second time while it waits.
+func TestLongWriteIsNotKeptTwice(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	body := make([]byte, 16*flushAt)
+	a := &answer{header: http.Header{}, length: -1, call: &served{
+		ctx: ctx, conn: &serverConn{out: newWriter(nil)}, request: &http.Request{Method: http.MethodGet},
+	}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := a.Write(body)
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, context.Canceled)
+	a.end(true)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(2*flushAt), "bytes taken for %d", len(body))
 }
 
 // Runners and supervisors that know of one piece at a time go on.
