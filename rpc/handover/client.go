@@ -22,6 +22,8 @@ const (
 
 	protocol = "penstock-handover/1"
 	accepted = "ok"
+	// upgradeBytes is what a runner's answer to the upgrade may have.
+	upgradeBytes = 16 << 10
 )
 
 var (
@@ -109,7 +111,8 @@ func begin(ctx context.Context, conn net.Conn, method string) (socket *net.UnixC
 			stop()
 		}
 	}()
-	r := bufio.NewReader(conn)
+	// A header without end must not fill the memory.
+	r := bufio.NewReader(io.LimitReader(conn, upgradeBytes))
 	switch _, err = upgrade.Ask(conn, r, method, protocol, nil); {
 	case errors.Is(err, upgrade.ErrRefused):
 		return nil, nil, ErrUnsupported

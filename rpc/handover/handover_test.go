@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -226,4 +227,29 @@ func TestWhoDoesNotAnswer(t *testing.T) {
 	assert.ErrorIs(t, handover.Give(ctx, hung(), fd), context.DeadlineExceeded)
 	_, err = handover.Take(ctx, hung())
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// A runner whose answer does not end is not listened to for as long as there is
+// time.
+func TestWhoDoesNotEndItsAnswer(t *testing.T) {
+	fd := descriptor(t, listen(t, "tcp4", "127.0.0.1:0").(*net.TCPListener))
+	for name, text := range map[string]string{
+		"a line":  "HTTP/1.1 101 " + strings.Repeat("x", 8<<20),
+		"headers": "HTTP/1.1 101 Switching Protocols\r\n" + strings.Repeat("X: y\r\n", 1<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			written := make(chan error, 1)
+			conn := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := w.(http.Hijacker).Hijack()
+				if err == nil {
+					_, err = io.WriteString(conn, text)
+					_ = conn.Close()
+				}
+				written <- err
+			}))()
+			assert.ErrorIs(t, handover.Give(t.Context(), conn, fd), io.ErrUnexpectedEOF)
+			_ = conn.Close()
+			assert.Error(t, <-written, "all of it was read")
+		})
+	}
 }
