@@ -113,6 +113,9 @@ func (s *server) Prepare(_ context.Context, req rpc.PrepareRequest) (rpc.Prepare
 	if !s.assumed.Load() {
 		hurryCollector()
 	}
+	// Components are built by the number of processors that they will have: pools of
+	// connections are as large as that.
+	lone.End()
 	s.level.Set(level)
 	s.orphan.setTimeout(req.OrphanTimeout)
 	if err := forgetHandshake(); err != nil {
@@ -148,7 +151,6 @@ func (s *server) Run(context.Context) error {
 	if err != nil {
 		return err
 	}
-	lone.End()
 	stream.Run()
 	s.running.Store(true)
 	s.own.run(s.called(ownHandler(stream.Prefix(), stream.Handler())), s.logs.Load().logger)
