@@ -112,7 +112,7 @@ func (t *thrift) look() {
 	case early > 0:
 		t.looking.Reset(early)
 	default:
-		// Its own collection has nobody look again.
+		// Its own collection has it look once more, at little that is left.
 		t.giveBack()
 		t.given = t.now()
 		t.looking = nil
