@@ -124,6 +124,10 @@ func (p *pool) look(ctx context.Context) time.Duration {
 	w, err := p.s.startAhead(ctx, host)
 	switch {
 	case ctx.Err() != nil:
+		// The end of the supervisor came while it started: nobody else knows it.
+		if w != nil {
+			w.kill()
+		}
 	case err != nil:
 		p.failed("a runner cannot be started ahead: streams are started without", err)
 	case w == nil:
