@@ -122,6 +122,12 @@ func (p *pool) look(ctx context.Context) time.Duration {
 		return patrol
 	}
 	w, err := p.s.startAhead(ctx, host)
+	p.came(ctx, host, w, err)
+	return 0
+}
+
+// came takes what a start ahead has come to.
+func (p *pool) came(ctx context.Context, host string, w *warmRunner, err error) {
 	switch {
 	case ctx.Err() != nil:
 		// The end of the supervisor came while it started: nobody else knows it.
@@ -138,7 +144,6 @@ func (p *pool) look(ctx context.Context) time.Duration {
 	default:
 		p.add(ctx, w)
 	}
-	return 0
 }
 
 // size is how many runners there are to be.

@@ -1,10 +1,12 @@
 package supervisor
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"penstock/supervisor/options"
 )
@@ -116,4 +118,24 @@ func TestPoolLeavesProcessorsToStreams(t *testing.T) {
 	assert.True(t, p.spare())
 	defer p.begin()()
 	assert.False(t, p.spare())
+}
+
+// TestPoolEndsWhatComesLate: a runner whose start was over when the supervisor's end
+// had come is nobody's, and would live on.
+func TestPoolEndsWhatComesLate(t *testing.T) {
+	s := newScripted(t)
+	require.NoError(t, s.Create(t.Context(), "a", parsed(t, "input: {}"), Change{}))
+	of := s.streams["a"].seen.Load().current
+	proc := of.proc
+	w := &warmRunner{started: started{proc: proc, followed: of.follower}, taken: make(chan struct{})}
+	over, end := context.WithCancel(t.Context())
+	end()
+	s.pool.came(over, s.hostFiles(), w, nil)
+	select {
+	case <-proc.Exited():
+	case <-time.After(patience):
+		require.Fail(t, "it lives on")
+	}
+	assert.True(t, s.pool.empty())
+	require.NoError(t, inTime(t, "close", func() error { return s.Close(context.Background()) }))
 }
