@@ -108,8 +108,10 @@ output: {file: {path: %s, codec: lines}}
 runtime: {restart: {backoff: {initial: 10ms}}}
 `, quoted(filepath.Join(dir, id))))
 	}
+	// Each with its line's end: the engine writes that by itself otherwise, and a kill
+	// between the two would join the line with the next.
 	p.expect(t, 200, "POST", "/streams/from", fmt.Sprintf(`
-input: {generate: {count: %d, interval: "", mapping: 'root = count("killed").string()'}}
+input: {generate: {count: %d, interval: "", mapping: 'root = count("killed").string() + "\n"'}}
 output: {inproc: pipe}
 `, messages))
 	kills := 0
